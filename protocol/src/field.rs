@@ -1,0 +1,201 @@
+//! The field section of a request (RFC 9110 §5): borrowed lines, and a set of the names we know.
+//!
+//! Each line is classified once, when the head is decoded; asking for a field that is absent then costs one
+//! bit test, and nothing is hashed or copied.
+
+use httparse::Header;
+
+/// The field names that decide anything here. All others are passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Name {
+    /// `Host`
+    Host,
+    /// `Range`
+    Range,
+    /// `Expect`
+    Expect,
+    /// `Referer`
+    Referer,
+    /// `If-Range`
+    IfRange,
+    /// `If-Match`
+    IfMatch,
+    /// `Connection`
+    Connection,
+    /// `User-Agent`
+    UserAgent,
+    /// `If-None-Match`
+    IfNoneMatch,
+    /// `Content-Length`
+    ContentLength,
+    /// `If-Modified-Since`
+    IfModifiedSince,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `If-Unmodified-Since`
+    IfUnmodifiedSince,
+}
+
+impl Name {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Range => "range",
+            Self::Expect => "expect",
+            Self::Referer => "referer",
+            Self::IfRange => "if-range",
+            Self::IfMatch => "if-match",
+            Self::Connection => "connection",
+            Self::UserAgent => "user-agent",
+            Self::IfNoneMatch => "if-none-match",
+            Self::ContentLength => "content-length",
+            Self::IfModifiedSince => "if-modified-since",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::IfUnmodifiedSince => "if-unmodified-since",
+        }
+    }
+
+    /// Classifies a field name; field names are case-insensitive (RFC 9110 §5.1). The length alone rules out
+    /// all but one or two candidates.
+    #[must_use]
+    pub fn from_bytes(name: &[u8]) -> Option<Self> {
+        let candidates: &[Self] = match name.len() {
+            4 => &[Self::Host],
+            5 => &[Self::Range],
+            6 => &[Self::Expect],
+            7 => &[Self::Referer],
+            8 => &[Self::IfRange, Self::IfMatch],
+            10 => &[Self::Connection, Self::UserAgent],
+            13 => &[Self::IfNoneMatch],
+            14 => &[Self::ContentLength],
+            17 => &[Self::IfModifiedSince, Self::TransferEncoding],
+            19 => &[Self::IfUnmodifiedSince],
+            _ => &[],
+        };
+        candidates.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()))
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The field lines of one request, in the order they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'b> {
+    lines: &'b [Header<'b>],
+    present: u32,
+}
+
+impl<'b> Fields<'b> {
+    /// Takes over decoded lines and notes which of the known names are among them.
+    #[must_use]
+    pub fn new(lines: &'b [Header<'b>]) -> Self {
+        let present = lines
+            .iter()
+            .filter_map(|line| Name::from_bytes(line.name.as_bytes()))
+            .fold(0, |present, name| present | name.bit());
+        Self { lines, present }
+    }
+
+    /// Whether there is at least one line of that name.
+    #[must_use]
+    pub const fn has(&self, name: Name) -> bool {
+        self.present & name.bit() != 0
+    }
+
+    /// The value of the first line of that name, without surrounding white space.
+    #[must_use]
+    pub fn get(&self, name: Name) -> Option<&'b [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
+    pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let lines = if self.has(name) { self.lines } else { &[] };
+        lines
+            .iter()
+            .filter(move |line| line.name.eq_ignore_ascii_case(name.as_str()))
+            .map(|line| trim(line.value))
+    }
+}
+
+/// Strips optional white space, SP and HTAB, from both ends (RFC 9110 §5.6.3).
+#[must_use]
+pub fn trim(value: &[u8]) -> &[u8] {
+    let is_ows = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_ows(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_ows(byte)).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
+}
+
+/// The members of a comma-separated list of tokens, empty ones left out (RFC 9110 §5.6.1.2).
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim).filter(|token| !token.is_empty())
+}
+
+/// Whether a byte may stand in a token (RFC 9110 §5.6.2).
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'b>(name: &'b str, value: &'b [u8]) -> Header<'b> {
+        Header { name, value }
+    }
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for index in 0..=Name::IfUnmodifiedSince as u32 {
+            let name = ALL[index as usize];
+            assert_eq!(name as u32, index);
+            let shouted = name.as_str().to_ascii_uppercase();
+            assert_eq!(Name::from_bytes(shouted.as_bytes()), Some(name), "{shouted}");
+        }
+        assert_eq!(Name::from_bytes(b"hosts"), None);
+        assert_eq!(Name::from_bytes(b""), None);
+    }
+
+    const ALL: [Name; 13] = [
+        Name::Host,
+        Name::Range,
+        Name::Expect,
+        Name::Referer,
+        Name::IfRange,
+        Name::IfMatch,
+        Name::Connection,
+        Name::UserAgent,
+        Name::IfNoneMatch,
+        Name::ContentLength,
+        Name::IfModifiedSince,
+        Name::TransferEncoding,
+        Name::IfUnmodifiedSince,
+    ];
+
+    #[test]
+    fn repeated_lines_are_all_seen_in_order() {
+        let lines = [line("If-Match", b"\"a\""), line("X", b"1"), line("if-match", b"\t\"b\" ")];
+        let fields = Fields::new(&lines);
+        assert!(fields.has(Name::IfMatch) && !fields.has(Name::Host));
+        assert_eq!(fields.all(Name::IfMatch).collect::<Vec<_>>(), [&b"\"a\""[..], b"\"b\""]);
+        assert_eq!(fields.get(Name::Host), None);
+    }
+
+    #[test]
+    fn lists_lose_their_empty_members() {
+        let members: Vec<_> = tokens(b" a,, b\t ,").collect();
+        assert_eq!(members, [&b"a"[..], b"b"]);
+        assert_eq!(trim(b" \t "), b"");
+    }
+}

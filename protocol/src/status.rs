@@ -1,0 +1,89 @@
+//! The status codes that oneloop answers with (RFC 9110 §15, RFC 6585 §5).
+
+/// Status of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum Status {
+    /// 200
+    Ok = 200,
+    /// 204
+    NoContent = 204,
+    /// 206
+    PartialContent = 206,
+    /// 301
+    MovedPermanently = 301,
+    /// 304
+    NotModified = 304,
+    /// 400
+    BadRequest = 400,
+    /// 403
+    Forbidden = 403,
+    /// 404
+    NotFound = 404,
+    /// 405
+    MethodNotAllowed = 405,
+    /// 408
+    RequestTimeout = 408,
+    /// 412
+    PreconditionFailed = 412,
+    /// 413
+    ContentTooLarge = 413,
+    /// 414
+    UriTooLong = 414,
+    /// 416
+    RangeNotSatisfiable = 416,
+    /// 417
+    ExpectationFailed = 417,
+    /// 431
+    HeaderFieldsTooLarge = 431,
+    /// 500
+    InternalServerError = 500,
+    /// 501
+    NotImplemented = 501,
+    /// 503
+    ServiceUnavailable = 503,
+    /// 505
+    VersionNotSupported = 505,
+}
+
+impl Status {
+    /// The three digits.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The reason phrase of the registry.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::NoContent => "No Content",
+            Self::PartialContent => "Partial Content",
+            Self::MovedPermanently => "Moved Permanently",
+            Self::NotModified => "Not Modified",
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::RequestTimeout => "Request Timeout",
+            Self::PreconditionFailed => "Precondition Failed",
+            Self::ContentTooLarge => "Content Too Large",
+            Self::UriTooLong => "URI Too Long",
+            Self::RangeNotSatisfiable => "Range Not Satisfiable",
+            Self::ExpectationFailed => "Expectation Failed",
+            Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::InternalServerError => "Internal Server Error",
+            Self::NotImplemented => "Not Implemented",
+            Self::ServiceUnavailable => "Service Unavailable",
+            Self::VersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+
+    /// Whether a response with this status may carry content at all (RFC 9110 §6.4.1).
+    #[must_use]
+    pub const fn allows_content(self) -> bool {
+        !matches!(self, Self::NoContent | Self::NotModified)
+    }
+}

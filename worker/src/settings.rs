@@ -1,0 +1,73 @@
+//! Everything a worker reads of the configuration. Filled in and validated once, by the binary, at start.
+
+use std::path::PathBuf;
+
+use protocol::Limits;
+
+/// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits on one request.
+    pub limits: Limits,
+    /// How long a connection may take over what.
+    pub deadlines: Deadlines,
+    /// Most connections this worker holds at once.
+    pub connections_max: usize,
+    /// Sockets that may wait in the hand-off from the acceptor.
+    pub handoff_capacity: usize,
+    /// The processor to run on, or whichever the kernel chooses.
+    pub processor: Option<usize>,
+    /// What is served and how.
+    pub site: SiteSettings,
+}
+
+/// Deadlines of a connection, each kept by the timing wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the first byte of a request (or from the accept) to the end of its head. Dripping gains nothing.
+    pub header_ms: u64,
+    /// Between the end of one exchange and the first byte of the next.
+    pub keep_alive_ms: u64,
+    /// Between two pieces of request content.
+    pub content_ms: u64,
+    /// Between two acknowledgements of response bytes by the peer.
+    pub send_ms: u64,
+    /// How long a connection that was refused may go on talking before it is closed.
+    pub linger_ms: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { header_ms: 10_000, keep_alive_ms: 15_000, content_ms: 10_000, send_ms: 30_000, linger_ms: 5_000 }
+    }
+}
+
+/// What is served and how.
+#[derive(Clone, Debug)]
+pub struct SiteSettings {
+    /// The directory to serve, or the one file.
+    pub root: PathBuf,
+    /// Names tried in order when a directory is asked for.
+    pub index: Vec<String>,
+    /// Whether names that start with a dot are served.
+    pub hidden: bool,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+    /// Most files kept open.
+    pub open_files_max: usize,
+    /// Most bytes of small files kept in memory.
+    pub memory_bytes_max: usize,
+    /// How long an entry of the cache is believed before it is compared with the file system.
+    pub check_interval_ms: u64,
+}
+
+/// Which symbolic links are followed below the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symlinks {
+    /// None: a path through a link is not found.
+    Never,
+    /// Relative links that stay below the root.
+    Inside,
+    /// All, wherever they lead.
+    Any,
+}
