@@ -35,6 +35,8 @@ pub enum RequestError {
     HeadTooLarge,
     /// Longer than [`crate::Limits::content_bytes_max`].
     ContentTooLarge,
+    /// The head was not complete at its deadline (RFC 9110 §15.5.9).
+    HeadTimeout,
 }
 
 impl RequestError {
@@ -56,6 +58,7 @@ impl RequestError {
             Self::TargetTooLong => Status::UriTooLong,
             Self::HeadTooLarge => Status::HeaderFieldsTooLarge,
             Self::ContentTooLarge => Status::ContentTooLarge,
+            Self::HeadTimeout => Status::RequestTimeout,
         }
     }
 }
@@ -77,6 +80,7 @@ impl std::fmt::Display for RequestError {
             Self::TargetTooLong => "request target too long",
             Self::HeadTooLarge => "request head too large",
             Self::ContentTooLarge => "request content too large",
+            Self::HeadTimeout => "request head not complete in time",
         })
     }
 }
