@@ -27,8 +27,8 @@ pub mod version;
 
 pub use error::RequestError;
 pub use field::{Fields, Name};
-// pub use http1::Http1;
-// pub use http1::head::RequestHead;
+pub use http1::Http1;
+pub use http1::head::RequestHead;
 pub use limits::Limits;
 pub use method::Method;
 pub use status::Status;

@@ -1,0 +1,208 @@
+//! The bounded cache of representations, one per worker, so that nobody else ever touches it.
+//!
+//! The key is the path as it was asked for, so that a hit costs one look-up and no decoding. Entries are given
+//! up by the CLOCK rule (second chance), which needs no list to be relinked on a hit. The cache knows nothing
+//! about files; whether an entry is still true is for the site to find out.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::representation::Representation;
+
+#[derive(Debug)]
+struct Entry {
+    key: Box<[u8]>,
+    representation: Rc<Representation>,
+    /// When it was last seen to be true.
+    checked_ms: u64,
+    is_referenced: bool,
+}
+
+/// Representations by path.
+#[derive(Debug)]
+pub struct Cache {
+    index: HashMap<Box<[u8]>, usize>,
+    entries: Vec<Entry>,
+    hand: usize,
+    memory_bytes: usize,
+    entries_max: usize,
+    memory_bytes_max: usize,
+    check_interval_ms: u64,
+}
+
+/// A representation from the cache.
+#[derive(Debug)]
+pub enum Hit {
+    /// Seen to be true within the check interval.
+    Fresh(Rc<Representation>),
+    /// Not looked at for longer than that.
+    Stale(Rc<Representation>),
+}
+
+impl Cache {
+    /// An empty cache for at most `entries_max` representations that hold at most `memory_bytes_max` bytes.
+    #[must_use]
+    pub fn new(entries_max: usize, memory_bytes_max: usize, check_interval_ms: u64) -> Self {
+        Self {
+            index: HashMap::new(),
+            entries: Vec::new(),
+            hand: 0,
+            memory_bytes: 0,
+            entries_max,
+            memory_bytes_max,
+            check_interval_ms,
+        }
+    }
+
+    /// Looks a path up.
+    pub fn get(&mut self, key: &[u8], now_ms: u64) -> Option<Hit> {
+        let entry = self.index.get(key).and_then(|&at| self.entries.get_mut(at))?;
+        entry.is_referenced = true;
+        let representation = Rc::clone(&entry.representation);
+        let is_fresh = now_ms.saturating_sub(entry.checked_ms) < self.check_interval_ms;
+        Some(if is_fresh { Hit::Fresh(representation) } else { Hit::Stale(representation) })
+    }
+
+    /// Notes that the entry has been found true.
+    pub fn confirm(&mut self, key: &[u8], now_ms: u64) {
+        if let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get_mut(at)) {
+            entry.checked_ms = now_ms;
+        }
+    }
+
+    /// Takes in a representation, replacing the one of the same key, and gives up others until the bounds hold.
+    pub fn insert(&mut self, key: &[u8], representation: Rc<Representation>, now_ms: u64) {
+        self.remove(key);
+        let bytes = representation.memory_bytes();
+        if self.entries_max == 0 || bytes > self.memory_bytes_max {
+            return;
+        }
+        while self.entries.len() >= self.entries_max || self.memory_bytes + bytes > self.memory_bytes_max {
+            self.evict_one();
+        }
+        self.memory_bytes += bytes;
+        self.index.insert(key.into(), self.entries.len());
+        self.entries.push(Entry { key: key.into(), representation, checked_ms: now_ms, is_referenced: false });
+    }
+
+    /// Forgets a path.
+    pub fn remove(&mut self, key: &[u8]) {
+        if let Some(at) = self.index.remove(key) {
+            self.take_out(at);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.index.clear();
+        self.entries.clear();
+        self.memory_bytes = 0;
+        self.hand = 0;
+    }
+
+    /// Gives up the first entry from the hand on that was not asked for since the hand last passed.
+    fn evict_one(&mut self) {
+        loop {
+            if self.hand >= self.entries.len() {
+                self.hand = 0;
+            }
+            let Some(entry) = self.entries.get_mut(self.hand) else { return };
+            if std::mem::take(&mut entry.is_referenced) {
+                self.hand += 1;
+                continue;
+            }
+            let (index, entries) = (&mut self.index, &self.entries);
+            if let Some(entry) = entries.get(self.hand) {
+                index.remove(&entry.key);
+            }
+            self.take_out(self.hand);
+            return;
+        }
+    }
+
+    /// Takes an entry that is no longer in the index out of the list; the last one moves into its place.
+    fn take_out(&mut self, at: usize) {
+        let entry = self.entries.swap_remove(at);
+        self.memory_bytes -= entry.representation.memory_bytes();
+        if let Some(moved) = self.entries.get(at)
+            && let Some(place) = self.index.get_mut(&moved.key)
+        {
+            *place = at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn representation(bytes: usize) -> Rc<Representation> {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &vec![0; bytes]).unwrap();
+        let file: OwnedFd = file.into();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        Rc::new(Representation::new(file, &stat, b"x", 0).unwrap())
+    }
+
+    fn holds(cache: &mut Cache, key: &[u8]) -> bool {
+        cache.get(key, 0).is_some()
+    }
+
+    #[test]
+    fn entries_are_fresh_for_the_check_interval_and_stale_after_it() {
+        let mut cache = Cache::new(4, 1000, 1000);
+        cache.insert(b"/a", representation(1), 500);
+        assert!(matches!(cache.get(b"/a", 1499), Some(Hit::Fresh(_))));
+        assert!(matches!(cache.get(b"/a", 1500), Some(Hit::Stale(_))));
+        cache.confirm(b"/a", 1500);
+        assert!(matches!(cache.get(b"/a", 2000), Some(Hit::Fresh(_))));
+        assert!(cache.get(b"/b", 0).is_none());
+    }
+
+    #[test]
+    fn the_entry_nobody_asked_for_is_given_up_first() {
+        let mut cache = Cache::new(3, 1000, 1000);
+        for key in [b"/a", b"/b", b"/c"] {
+            cache.insert(key, representation(1), 0);
+        }
+        assert!(holds(&mut cache, b"/a") && holds(&mut cache, b"/c"));
+        cache.insert(b"/d", representation(1), 0);
+        assert!(!holds(&mut cache, b"/b"));
+        assert!(holds(&mut cache, b"/a") && holds(&mut cache, b"/c") && holds(&mut cache, b"/d"));
+    }
+
+    #[test]
+    fn memory_stays_within_its_bound() {
+        let mut cache = Cache::new(100, 1000, 1000);
+        for number in 0..50u8 {
+            cache.insert(&[b'/', number], representation(300), 0);
+            assert!(cache.memory_bytes <= 1000);
+            assert_eq!(cache.entries.len(), cache.index.len());
+        }
+        assert_eq!(cache.entries.len(), 3);
+        cache.insert(b"/large", representation(1001), 0);
+        assert!(!holds(&mut cache, b"/large"));
+        cache.clear();
+        assert_eq!((cache.memory_bytes, cache.entries.len()), (0, 0));
+    }
+
+    #[test]
+    fn replacing_and_removing_keep_index_and_list_together() {
+        let mut cache = Cache::new(8, 1000, 1000);
+        for round in 0..200usize {
+            let key = [b'/', u8::try_from(round * 7 % 11).unwrap()];
+            if round % 3 == 0 {
+                cache.remove(&key);
+                assert!(!holds(&mut cache, &key));
+            } else {
+                cache.insert(&key, representation(round % 5), 0);
+                assert!(holds(&mut cache, &key));
+            }
+            for (at, entry) in cache.entries.iter().enumerate() {
+                assert_eq!(cache.index.get(&entry.key), Some(&at));
+            }
+        }
+    }
+}

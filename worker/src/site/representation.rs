@@ -1,0 +1,266 @@
+//! A file as it is served: its descriptor, its length and validators, the beginnings of its response heads, and
+//! the bytes themselves when there are few. All of it is taken from one descriptor, so a length never meets the
+//! bytes of another version.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bytes::{Bytes, BytesMut};
+use protocol::http1::encode;
+use protocol::validator::{EntityTag, Validators};
+use protocol::{Status, date, media_type};
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+/// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
+const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
+/// A file that was modified this recently could be modified again without its timestamps telling.
+const SETTLED_AFTER_S: i64 = 2;
+/// How often a small file is read again that changes while it is being read.
+const READ_ATTEMPTS: u32 = 3;
+
+/// What tells one version of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, u32),
+    changed: (i64, u32),
+}
+
+impl Stamp {
+    /// The stamp in the result of fstat(2).
+    #[must_use]
+    pub fn of(stat: &Stat) -> Self {
+        let nanoseconds = |ns: u64| u32::try_from(ns).unwrap_or(0);
+        #[allow(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime as i64, nanoseconds(stat.st_mtime_nsec as u64)),
+            changed: (stat.st_ctime as i64, nanoseconds(stat.st_ctime_nsec as u64)),
+        }
+    }
+}
+
+/// An open file, ready to be served.
+#[derive(Debug)]
+pub struct Representation {
+    file: OwnedFd,
+    stamp: Stamp,
+    is_settled: bool,
+    validators: Validators,
+    memory: Option<Bytes>,
+    head_whole: Bytes,
+    head_not_modified: Bytes,
+    fields: Bytes,
+}
+
+impl Representation {
+    /// Makes a representation of an open file. `name` decides about the media type, `unix_s` is the time now.
+    ///
+    /// # Errors
+    /// When a small file cannot be read.
+    pub fn new(file: OwnedFd, stat: &Stat, name: &[u8], unix_s: i64) -> io::Result<Self> {
+        let (stamp, memory) = load(&file, Stamp::of(stat))?;
+        let validators = Validators {
+            entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
+            // Never later than Date (RFC 9110 §8.8.2.1).
+            last_modified_s: stamp.modified.0.min(unix_s),
+        };
+        let fields = validator_fields(&validators);
+        let content_type = media_type::of(name);
+        let mut typed = BytesMut::new();
+        encode::field(&mut typed, "Content-Type", content_type.as_bytes());
+        encode::field(&mut typed, "Accept-Ranges", b"bytes");
+        typed.extend_from_slice(&fields);
+        let mut head_whole = BytesMut::new();
+        encode::status_line(&mut head_whole, Status::Ok);
+        head_whole.extend_from_slice(&typed);
+        encode::field_number(&mut head_whole, "Content-Length", stamp.size);
+        let mut head_not_modified = BytesMut::new();
+        encode::status_line(&mut head_not_modified, Status::NotModified);
+        head_not_modified.extend_from_slice(&fields);
+        Ok(Self {
+            file,
+            stamp,
+            is_settled: stamp.modified.0.max(stamp.changed.0).saturating_add(SETTLED_AFTER_S) <= unix_s,
+            validators,
+            memory,
+            head_whole: head_whole.freeze(),
+            head_not_modified: head_not_modified.freeze(),
+            fields: typed.freeze(),
+        })
+    }
+
+    /// Length of the content in bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Entity tag and modification date.
+    #[must_use]
+    pub const fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    /// The whole content, if it is held in memory.
+    #[must_use]
+    pub const fn memory(&self) -> Option<&Bytes> {
+        self.memory.as_ref()
+    }
+
+    /// The descriptor to send from.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// A 200 head up to, not including, what [`encode::end`] adds.
+    #[must_use]
+    pub const fn head_whole(&self) -> &Bytes {
+        &self.head_whole
+    }
+
+    /// A 304 head, likewise.
+    #[must_use]
+    pub const fn head_not_modified(&self) -> &Bytes {
+        &self.head_not_modified
+    }
+
+    /// The fields that a head of any other status shares with a 200 one: all but the length.
+    #[must_use]
+    pub const fn fields(&self) -> &Bytes {
+        &self.fields
+    }
+
+    /// Bytes of memory that this representation holds.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Whether `stat` shows the very version that this representation was made of. One that was made too soon
+    /// after a modification is never sure of it.
+    #[must_use]
+    pub fn is_version(&self, stat: &Stat) -> bool {
+        self.is_settled && self.stamp == Stamp::of(stat)
+    }
+
+    /// Whether the file behind the descriptor is still what it was: its content is about to be sent from there.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.memory.is_some() || rustix::fs::fstat(&self.file).is_ok_and(|stat| Stamp::of(&stat) == self.stamp)
+    }
+}
+
+fn validator_fields(validators: &Validators) -> Bytes {
+    let mut fields = BytesMut::new();
+    encode::field(&mut fields, "Last-Modified", &date::format(validators.last_modified_s));
+    if let Some(tag) = &validators.entity_tag {
+        encode::field(&mut fields, "ETag", tag.as_bytes());
+    }
+    fields.freeze()
+}
+
+/// The content of a small file, with the stamp that the file had both before and after it was read. A file that
+/// will not hold still is sent from its descriptor like a large one.
+fn load(file: &OwnedFd, mut stamp: Stamp) -> io::Result<(Stamp, Option<Bytes>)> {
+    for _ in 0..READ_ATTEMPTS {
+        if stamp.size > MEMORY_FILE_BYTES_MAX {
+            break;
+        }
+        let content = read_whole(file, stamp.size)?;
+        let after = Stamp::of(&rustix::fs::fstat(file)?);
+        if after == stamp && content.len() as u64 == stamp.size {
+            return Ok((stamp, Some(content)));
+        }
+        stamp = after;
+    }
+    Ok((stamp, None))
+}
+
+/// At most `size` bytes from the beginning of the file; fewer if it ends before.
+fn read_whole(file: &OwnedFd, size: u64) -> io::Result<Bytes> {
+    let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, filled as u64) {
+            Ok(0) => break,
+            Ok(bytes) => filled += bytes,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    content.truncate(filled);
+    Ok(content.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn open(path: &std::path::Path, unix_s: i64) -> Representation {
+        let file: OwnedFd = fs::File::open(path).unwrap().into();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        Representation::new(file, &stat, b"page.html", unix_s).unwrap()
+    }
+
+    fn now_s() -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_secs()).unwrap()
+    }
+
+    #[test]
+    fn small_files_are_held_in_memory_and_large_ones_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        for (size, is_small) in [(0, true), (16 << 10, true), ((16 << 10) + 1, false)] {
+            fs::write(&path, vec![7; size]).unwrap();
+            let representation = open(&path, now_s());
+            assert_eq!(representation.memory().is_some(), is_small, "{size}");
+            assert_eq!(representation.length(), size as u64);
+        }
+    }
+
+    #[test]
+    fn the_last_modification_is_never_in_the_future() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(86_400)).unwrap();
+        let now_s = now_s();
+        assert_eq!(open(&path, now_s).validators().last_modified_s, now_s);
+        file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(86_400)).unwrap();
+        let head = String::from_utf8(open(&path, now_s).head_whole().to_vec()).unwrap();
+        assert!(head.contains("Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
+    }
+
+    #[test]
+    fn a_version_just_made_is_not_sure_of_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let stat = rustix::fs::stat(&path).unwrap();
+        assert!(!open(&path, now_s()).is_version(&stat));
+        assert!(open(&path, now_s() + 10).is_version(&stat));
+    }
+
+    #[test]
+    fn a_change_behind_the_descriptor_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, vec![7; 20 << 10]).unwrap();
+        let representation = open(&path, now_s());
+        assert!(representation.is_intact());
+        fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        assert!(!representation.is_intact());
+    }
+}

@@ -1,0 +1,184 @@
+//! From a relative path to an open file, confined by the kernel.
+//!
+//! One openat2(2) below the root's descriptor, then one fstat(2) on what it opened: the file that is checked *is*
+//! the file that is served. Whatever a path can do wrong is answered here in one place; nothing in a path is
+//! ever the server's fault.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use protocol::Status;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::settings::Symlinks;
+
+/// How often a path is tried again when a rename elsewhere kept the kernel from being sure (openat2(2), EAGAIN).
+const ATTEMPTS: u32 = 16;
+
+/// The directory that is served, held open: renaming it or replacing the path does not change what is served.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+    /// The one name that is served, when the root is a file.
+    only: Option<Box<[u8]>>,
+    resolve: ResolveFlags,
+}
+
+/// What a path names.
+#[derive(Debug)]
+pub enum Found {
+    /// A regular file, open for reading.
+    File(OwnedFd, Stat),
+    /// A directory.
+    Directory,
+}
+
+impl Root {
+    /// Opens the directory at `path`, or the directory of the one file at `path`.
+    ///
+    /// # Errors
+    /// What open(2) fails with, or `Unsupported` on a kernel without openat2 (before Linux 5.6).
+    pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
+        let path = std::fs::canonicalize(path)?;
+        let is_file = std::fs::metadata(&path)?.is_file();
+        let directory: PathBuf = if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = Self {
+            directory: rustix::fs::open(&directory, flags, Mode::empty())?,
+            only: if is_file { path.file_name().map(|name| name.as_bytes().into()) } else { None },
+            resolve: match symlinks {
+                Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+                Symlinks::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+                Symlinks::Any => ResolveFlags::empty(),
+            },
+        };
+        match root.open_beneath(c".") {
+            Ok(_) => Ok(root),
+            Err(Errno::NOSYS) => Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6")),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The name of the one file that is served, if the root is a file.
+    pub fn only(&self) -> Option<&[u8]> {
+        self.only.as_deref()
+    }
+
+    /// Opens what `path`, relative to the root, names.
+    ///
+    /// # Errors
+    /// The status to refuse the request with.
+    pub fn resolve(&self, path: &CStr) -> Result<Found, Status> {
+        let file = self.open_beneath(if path.is_empty() { c"." } else { path }).map_err(refusal)?;
+        let stat = rustix::fs::fstat(&file).map_err(refusal)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Found::File(file, stat)),
+            FileType::Directory => Ok(Found::Directory),
+            _ => Err(Status::NotFound),
+        }
+    }
+
+    /// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
+    /// because opening a terminal would otherwise make it ours.
+    fn open_beneath(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mut result = Err(Errno::AGAIN);
+        for _ in 0..ATTEMPTS {
+            result = rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), self.resolve);
+            if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
+            }
+        }
+        result
+    }
+}
+
+/// The status for an open that failed. Only what says something about *us* is a 5xx.
+fn refusal(errno: Errno) -> Status {
+    match errno {
+        Errno::ACCESS | Errno::PERM => Status::Forbidden,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Status::ServiceUnavailable,
+        Errno::IO => Status::InternalServerError,
+        _ => Status::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A root with a file, a directory and every kind of link in it, and a secret beside it.
+    fn tree() -> (tempfile::TempDir, PathBuf) {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("root");
+        std::fs::create_dir_all(root.join("dir")).unwrap();
+        std::fs::write(outer.path().join("secret"), "secret").unwrap();
+        std::fs::write(root.join("file"), "file").unwrap();
+        symlink("file", root.join("inside")).unwrap();
+        symlink("../secret", root.join("outside")).unwrap();
+        symlink(outer.path().join("secret"), root.join("absolute")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("nothing", root.join("dangling")).unwrap();
+        let fifo = root.join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap());
+        (outer, root)
+    }
+
+    fn kind(root: &Root, path: &CStr) -> Result<&'static str, u16> {
+        match root.resolve(path) {
+            Ok(Found::File(..)) => Ok("file"),
+            Ok(Found::Directory) => Ok("directory"),
+            Err(status) => Err(status.code()),
+        }
+    }
+
+    #[test]
+    fn only_regular_files_below_the_root_are_found() {
+        let (_outer, path) = tree();
+        let root = Root::open(&path, Symlinks::Inside).unwrap();
+        let table = [
+            (c"file", Ok("file")),
+            (c"", Ok("directory")),
+            (c"dir", Ok("directory")),
+            (c"inside", Ok("file")),
+            (c"outside", Err(404)),
+            (c"absolute", Err(404)),
+            (c"../secret", Err(404)),
+            (c"loop", Err(404)),
+            (c"dangling", Err(404)),
+            (c"fifo", Err(404)),
+            (c"socket", Err(404)),
+            (c"file/x", Err(404)),
+            (c"nothing", Err(404)),
+        ];
+        for (path, expected) in table {
+            assert_eq!(kind(&root, path), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_as_far_as_is_allowed() {
+        let (_outer, path) = tree();
+        let never = Root::open(&path, Symlinks::Never).unwrap();
+        assert_eq!(kind(&never, c"inside"), Err(404));
+        assert_eq!(kind(&never, c"file"), Ok("file"));
+        let any = Root::open(&path, Symlinks::Any).unwrap();
+        assert_eq!(kind(&any, c"outside"), Ok("file"));
+        assert_eq!(kind(&any, c"absolute"), Ok("file"));
+    }
+
+    #[test]
+    fn a_single_file_is_served_from_its_directory() {
+        let (_outer, path) = tree();
+        let root = Root::open(&path.join("file"), Symlinks::Inside).unwrap();
+        assert_eq!(root.only(), Some(&b"file"[..]));
+        assert!(Root::open(&path.join("nothing"), Symlinks::Inside).is_err());
+    }
+}
