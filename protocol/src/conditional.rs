@@ -22,6 +22,11 @@ pub enum Outcome {
 /// four bit tests.
 #[must_use]
 pub fn evaluate(fields: &Fields<'_>, validators: &Validators) -> Outcome {
+    let names = [Name::IfMatch, Name::IfUnmodifiedSince, Name::IfNoneMatch, Name::IfModifiedSince];
+    if names.into_iter().any(|name| fields.has(name)) { decide(fields, validators) } else { Outcome::Proceed }
+}
+
+fn decide(fields: &Fields<'_>, validators: &Validators) -> Outcome {
     let modified_s = date::clamp(validators.last_modified_s);
     if fields.has(Name::IfMatch) {
         if !any_tag(fields, Name::IfMatch, validators, Comparison::Strong) {
@@ -79,9 +84,6 @@ fn only_date(fields: &Fields<'_>, name: Name) -> Option<i64> {
 }
 
 fn only_value<'b>(fields: &Fields<'b>, name: Name) -> Option<&'b [u8]> {
-    if !fields.has(name) {
-        return None;
-    }
     let mut values = fields.all(name);
     values.next().filter(|_| values.next().is_none())
 }

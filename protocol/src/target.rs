@@ -88,23 +88,29 @@ fn is_tunnel_end(value: &[u8]) -> bool {
     port_of(value).is_some_and(|port| !port.is_empty() && is_port_or_empty(port))
 }
 
-/// What stands after the colon that follows a valid host; empty if there is no colon.
+/// What stands behind the colon that follows a valid host; empty if there is no colon.
 fn port_of(value: &[u8]) -> Option<&[u8]> {
-    let (host, rest) = match value {
-        [b'[', inside @ ..] => {
-            let (address, rest) = inside.split_at_checked(memchr::memchr(b']', inside)?)?;
-            std::str::from_utf8(address).ok()?.parse::<Ipv6Addr>().ok()?;
-            (address, rest.get(1..)?)
-        }
-        _ => value.split_at_checked(memchr::memchr(b':', value).unwrap_or(value.len()))?,
+    let rest = match value {
+        [b'[', literal @ ..] => strip_ipv6_literal(literal)?,
+        _ => strip_registered_name(value)?,
     };
     match rest {
-        _ if host.is_empty() => None,
-        _ if !value.starts_with(b"[") && !is_registered_name(host) => None,
         [] => Some(rest),
         [b':', port @ ..] => Some(port),
         _ => None,
     }
+}
+
+/// The opening bracket is gone already.
+fn strip_ipv6_literal(literal: &[u8]) -> Option<&[u8]> {
+    let (address, rest) = literal.split_at_checked(memchr::memchr(b']', literal)?)?;
+    std::str::from_utf8(address).ok()?.parse::<Ipv6Addr>().ok()?;
+    rest.get(1..)
+}
+
+fn strip_registered_name(value: &[u8]) -> Option<&[u8]> {
+    let (name, rest) = value.split_at_checked(memchr::memchr(b':', value).unwrap_or(value.len()))?;
+    (!name.is_empty() && is_registered_name(name)).then_some(rest)
 }
 
 fn is_port_or_empty(digits: &[u8]) -> bool {
