@@ -400,6 +400,49 @@ mod tests {
         assert_all_closed(reader, writer);
     }
 
+    fn spin(rounds: u32) {
+        for _ in 0..rounds {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// One connection goes to and fro without a system call but for the wakes, at ever new distances, so that
+    /// sends meet a worker that is just falling asleep. Without the receiver's fence this fails within hundreds
+    /// of rounds on x86-64 (where the sender's swap is a fence of its own).
+    #[test]
+    fn no_wake_is_lost_to_a_worker_just_falling_asleep() {
+        const COUNT: u32 = 100_000;
+        let (_reader, writer) = io::pipe().unwrap();
+        let (mut sender, mut receiver, mut poll) = with_poll(4);
+        let (mut give_back, mut given_back) = rtrb::RingBuffer::new(4);
+        let worker = thread::spawn(move || {
+            let mut events = mio::Events::with_capacity(4);
+            let mut taken = 0;
+            while taken < COUNT {
+                if let Some(accepted) = receiver.recv() {
+                    taken += 1;
+                    give_back.push(accepted).unwrap();
+                    spin(taken % 61);
+                } else if receiver.prepare_sleep() {
+                    poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+                    assert!(!events.is_empty(), "lost wake before connection {taken}");
+                    receiver.awake();
+                }
+            }
+        });
+        let mut next = Some(numbered(0, &writer));
+        for round in 0..COUNT {
+            assert!(send(&mut sender, next.take().unwrap()));
+            sender.wake().unwrap();
+            while next.is_none() {
+                next = given_back.pop().ok();
+                assert!(next.is_some() || !given_back.is_abandoned() || !given_back.is_empty(), "no worker");
+            }
+            spin(round % 7);
+        }
+        worker.join().unwrap();
+    }
+
     #[test]
     fn a_worker_that_dies_half_way_leaks_no_descriptor() {
         for round in 0..50 {
