@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
 pub mod settings;
+pub mod slab;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
