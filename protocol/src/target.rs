@@ -249,8 +249,18 @@ fn has_hidden_segment(path: &[u8]) -> bool {
 /// Appends a path in the form that a `Location` may carry: all but slashes and the characters that RFC 3986 §3.3
 /// allows in a segment is percent-encoded.
 pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
-    for &byte in decoded {
-        if is_unreserved(byte) || is_sub_delimiter(byte) || matches!(byte, b'/' | b':' | b'@') {
+    encode(decoded, out, |byte| matches!(byte, b'/' | b':' | b'@'));
+}
+
+/// Appends a query as it came, in the form that a `Location` may carry: what RFC 3986 §3.4 does not allow in a
+/// query is percent-encoded, what is encoded already is left alone.
+pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
+    encode(query, out, |byte| matches!(byte, b'/' | b':' | b'@' | b'?' | b'%'));
+}
+
+fn encode(bytes: &[u8], out: &mut Vec<u8>, is_kept: impl Fn(u8) -> bool) {
+    for &byte in bytes {
+        if is_unreserved(byte) || is_sub_delimiter(byte) || is_kept(byte) {
             out.push(byte);
         } else {
             out.extend([b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
@@ -270,6 +280,13 @@ mod tests {
 
     fn at<'b>(path: &'b [u8], query: Option<&'b [u8]>) -> RequestTarget<'b> {
         RequestTarget::Origin { path, query }
+    }
+
+    #[test]
+    fn a_query_is_carried_over_without_being_encoded_twice() {
+        let mut out = Vec::new();
+        encode_query(b"a=b%20c&d=\"<\xc3\xa4>\\?/", &mut out);
+        assert_eq!(out, b"a=b%20c&d=%22%3C%C3%A4%3E%5C?/");
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub fn end(out: &mut BytesMut, date: &[u8; date::LENGTH], version: Version, pers
     });
 }
 
-fn decimal(out: &mut BytesMut, value: u64) {
+/// Adds a number in decimal digits.
+pub fn decimal(out: &mut BytesMut, value: u64) {
     // BytesMut grows as needed, so writing to it cannot fail.
     let _ = write!(out, "{value}");
 }

@@ -1,0 +1,64 @@
+//! Why connections end. Each end has one reason, and each reason that somebody should know of is counted.
+
+use crate::metrics::Counters;
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The last exchange is over.
+    Finished,
+    /// The peer closed or reset the connection.
+    Peer,
+    /// No request head in time.
+    HeaderTimeout,
+    /// No further request in time.
+    KeepAliveTimeout,
+    /// No request content in time.
+    ContentTimeout,
+    /// The peer took no bytes in time.
+    SendTimeout,
+    /// A refused peer went on talking for too long.
+    LingerTimeout,
+    /// The file ended before the length that was promised.
+    TruncatedFile,
+    /// The server is ending.
+    Draining,
+    /// The kernel failed us, not the peer.
+    Failed,
+}
+
+impl CloseReason {
+    /// Whose fault a failed sendfile(2) is: reading the file is ours, the rest is the peer's.
+    #[must_use]
+    pub fn of_send_file(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => Self::Peer,
+            _ => {
+                tracing::error!(%error, "cannot send a file that is served");
+                Self::Failed
+            }
+        }
+    }
+
+    /// Whether the peer has to be told by a reset, because an ordinary end would look like a complete answer or
+    /// would wait for bytes that nobody takes.
+    #[must_use]
+    pub const fn needs_reset(self) -> bool {
+        matches!(self, Self::ContentTimeout | Self::SendTimeout | Self::TruncatedFile | Self::Failed)
+    }
+
+    /// Counts the end of a connection.
+    pub fn count(self, counters: &Counters) {
+        counters.closed.increment();
+        let counter = match self {
+            Self::HeaderTimeout => &counters.header_timeouts,
+            Self::KeepAliveTimeout => &counters.keep_alive_timeouts,
+            Self::ContentTimeout => &counters.content_timeouts,
+            Self::SendTimeout => &counters.send_timeouts,
+            Self::TruncatedFile => &counters.truncated_files,
+            Self::Finished | Self::Peer | Self::LingerTimeout | Self::Draining | Self::Failed => return,
+        };
+        counter.increment();
+    }
+}

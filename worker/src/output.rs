@@ -1,0 +1,239 @@
+//! What is on its way to a peer: bytes the socket would not take at once, and the file that follows them.
+//!
+//! While a connection is being served, its responses gather in the worker's output buffer; only what is left
+//! when the socket is full moves into a [`Transfer`], which the connection then holds until it is through. An
+//! idle connection holds nothing.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+
+use crate::close::CloseReason;
+use crate::respond::FileContent;
+use crate::transport::Transport;
+
+/// Most bytes of a file in one sendfile(2): bounds how long one connection keeps the loop.
+const SEND_FILE_BYTES_MAX: u64 = 512 << 10;
+
+/// What a connection may still do in this turn, and what it has done.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Requests it may answer.
+    pub exchanges: u32,
+    /// Bytes of files it may send.
+    pub file_bytes: u64,
+    /// Bytes it has handed to the kernel.
+    pub sent_bytes: u64,
+}
+
+impl Budget {
+    /// What every connection gets in a turn: enough to make the turn worth it, little enough to be fair.
+    pub const TURN: Self = Self { exchanges: 16, file_bytes: 1 << 20, sent_bytes: 0 };
+}
+
+/// How far a flush came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything is with the kernel.
+    Done,
+    /// The socket is full; it will become writable.
+    Blocked,
+    /// The budget is used up; the socket may have room.
+    Budget,
+}
+
+/// A response, or several, that the socket would not take at once.
+#[derive(Debug, Default)]
+struct Transfer {
+    bytes: BytesMut,
+    file: Option<FileContent>,
+    /// Bytes handed to the kernel since the transfer began.
+    sent_bytes: u64,
+    /// How far the peer had acknowledged them when that was last looked at. Negative while bytes from before
+    /// the transfer are still unacknowledged.
+    acknowledged_bytes: i64,
+}
+
+impl Transfer {
+    fn flush<T: Transport>(&mut self, transport: &mut T, budget: &mut Budget) -> Result<Flushed, CloseReason> {
+        let before = budget.sent_bytes;
+        let flushed = match self.flush_bytes(transport, budget)? {
+            Flushed::Done => self.flush_file(transport, budget)?,
+            unfinished => unfinished,
+        };
+        self.sent_bytes += budget.sent_bytes - before;
+        if flushed == Flushed::Blocked && budget.sent_bytes > before {
+            self.acknowledged_bytes = self.acknowledged_now(transport);
+        }
+        Ok(flushed)
+    }
+
+    fn flush_bytes<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        budget: &mut Budget,
+    ) -> Result<Flushed, CloseReason> {
+        if self.bytes.is_empty() {
+            return Ok(Flushed::Done);
+        }
+        let sent = send(transport, &self.bytes, self.file.is_some(), budget)?;
+        self.bytes.advance(sent);
+        Ok(if self.bytes.is_empty() { Flushed::Done } else { Flushed::Blocked })
+    }
+
+    fn flush_file<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        budget: &mut Budget,
+    ) -> Result<Flushed, CloseReason> {
+        let Some(file) = &mut self.file else { return Ok(Flushed::Done) };
+        while file.left_bytes > 0 {
+            let step = file.left_bytes.min(SEND_FILE_BYTES_MAX).min(budget.file_bytes);
+            if step == 0 {
+                return Ok(Flushed::Budget);
+            }
+            let step = usize::try_from(step).unwrap_or(usize::MAX);
+            match transport.send_file(file.representation.file(), file.offset, step) {
+                Ok(0) => return Err(CloseReason::TruncatedFile),
+                Ok(sent) => {
+                    let sent = sent as u64;
+                    file.offset += sent;
+                    file.left_bytes = file.left_bytes.saturating_sub(sent);
+                    budget.file_bytes = budget.file_bytes.saturating_sub(sent);
+                    budget.sent_bytes += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) => return Err(CloseReason::of_send_file(&error)),
+            }
+        }
+        Ok(Flushed::Done)
+    }
+
+    fn acknowledged_now<T: Transport>(&self, transport: &T) -> i64 {
+        let queued = transport.unacknowledged_bytes().unwrap_or(0);
+        self.sent_bytes.wrapping_sub(queued).cast_signed()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.file = None;
+        self.sent_bytes = 0;
+        self.acknowledged_bytes = 0;
+    }
+}
+
+/// How many of `bytes` the socket took: none if it is full.
+fn send<T: Transport>(
+    transport: &mut T,
+    bytes: &[u8],
+    more_follows: bool,
+    budget: &mut Budget,
+) -> Result<usize, CloseReason> {
+    match transport.send(bytes, more_follows) {
+        Ok(sent) => {
+            budget.sent_bytes += sent as u64;
+            Ok(sent)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(_) => Err(CloseReason::Peer),
+    }
+}
+
+/// The sending side of a connection.
+#[derive(Debug, Default)]
+pub struct Output(Option<Box<Transfer>>);
+
+impl Output {
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Lets a file follow what is in the output buffer.
+    pub fn append_file(&mut self, file: FileContent, transfers: &mut Transfers) {
+        self.0.get_or_insert_with(|| transfers.take()).file = Some(file);
+    }
+
+    /// Sends as much as the socket takes and the budget allows: first `out`, which is empty afterwards, or what
+    /// was left of it, then the file.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    pub fn flush<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        out: &mut BytesMut,
+        budget: &mut Budget,
+        transfers: &mut Transfers,
+    ) -> Result<Flushed, CloseReason> {
+        if !out.is_empty() && !self.flush_fresh(transport, out, budget, transfers)? {
+            return Ok(Flushed::Blocked);
+        }
+        let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
+        let flushed = transfer.flush(transport, budget)?;
+        if flushed == Flushed::Done
+            && let Some(transfer) = self.0.take()
+        {
+            transfers.give(transfer);
+        }
+        Ok(flushed)
+    }
+
+    /// Sends what has gathered in the output buffer; whether all of it went.
+    fn flush_fresh<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        out: &mut BytesMut,
+        budget: &mut Budget,
+        transfers: &mut Transfers,
+    ) -> Result<bool, CloseReason> {
+        debug_assert!(self.0.as_ref().is_none_or(|transfer| transfer.bytes.is_empty()));
+        let file_follows = self.0.as_ref().is_some_and(|transfer| transfer.file.is_some());
+        let sent = send(transport, out, file_follows, budget)?;
+        let rest = out.get(sent..).unwrap_or_default();
+        let is_sent = rest.is_empty();
+        if !is_sent {
+            let transfer = self.0.get_or_insert_with(|| transfers.take());
+            transfer.bytes.extend_from_slice(rest);
+            transfer.acknowledged_bytes = transfer.acknowledged_now(transport);
+        }
+        out.clear();
+        Ok(is_sent)
+    }
+
+    /// Whether the peer has acknowledged anything since it was last asked, or since the socket filled up.
+    pub fn has_been_acknowledged<T: Transport>(&mut self, transport: &T) -> bool {
+        let Some(transfer) = &mut self.0 else { return true };
+        let acknowledged = transfer.acknowledged_now(transport);
+        let before = std::mem::replace(&mut transfer.acknowledged_bytes, acknowledged);
+        acknowledged > before
+    }
+}
+
+/// A bounded stack of transfers that are not in use.
+#[derive(Debug)]
+pub struct Transfers {
+    #[expect(clippy::vec_box, reason = "a transfer moves between pool and connection as a pointer")]
+    free: Vec<Box<Transfer>>,
+    free_max: usize,
+}
+
+impl Transfers {
+    /// A pool that keeps at most `free_max` transfers.
+    #[must_use]
+    pub const fn new(free_max: usize) -> Self {
+        Self { free: Vec::new(), free_max }
+    }
+
+    fn take(&mut self) -> Box<Transfer> {
+        self.free.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut transfer: Box<Transfer>) {
+        if self.free.len() < self.free_max {
+            transfer.clear();
+            self.free.push(transfer);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From an answer to the bytes of a response: heads and small contents go into the output buffer, the content of
+//! large files is handed on as a reference.
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use protocol::http1::encode;
+use protocol::http1::state::Persistence;
+use protocol::method::ALLOW;
+use protocol::{Method, RequestHead, Status, Version};
+
+use crate::clock::Clock;
+use crate::site::Answer;
+use crate::site::representation::Representation;
+
+/// A part of a file that is to be sent from its descriptor.
+#[derive(Debug)]
+pub struct FileContent {
+    /// The file.
+    pub representation: Rc<Representation>,
+    /// Where to go on.
+    pub offset: u64,
+    /// How much is left.
+    pub left_bytes: u64,
+}
+
+/// What was put out.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status of the response.
+    pub status: Status,
+    /// Bytes of content, those of `file` included.
+    pub content_bytes: u64,
+    /// What has to follow the bytes that were put out.
+    pub file: Option<FileContent>,
+}
+
+/// Who is answered, as far as it matters to the head.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// HEAD gets no content.
+    pub method: Method,
+    /// Decides what `Connection` has to say.
+    pub version: Version,
+    /// Whether the connection outlives the response.
+    pub persistence: Persistence,
+}
+
+impl Asker {
+    /// Who sent this head.
+    #[must_use]
+    pub const fn of(head: &RequestHead<'_>, persistence: Persistence) -> Self {
+        Self { method: head.method, version: head.version, persistence }
+    }
+
+    /// Somebody who sent no valid head: answered with content, for the last time.
+    pub const UNKNOWN: Self =
+        Self { method: Method::Unknown, version: Version::Http11, persistence: Persistence::Close };
+}
+
+/// Appends the response to `out`.
+pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock) -> Reply {
+    match answer {
+        Answer::Whole(representation) => {
+            out.extend_from_slice(representation.head_whole());
+            content(out, Status::Ok, representation, 0, representation.length(), asker, clock)
+        }
+        Answer::Part(representation, part) => {
+            encode::status_line(out, Status::PartialContent);
+            out.extend_from_slice(representation.fields());
+            content_range(out, Some((part.first(), part.last())), representation.length());
+            encode::field_number(out, "Content-Length", part.len());
+            content(out, Status::PartialContent, representation, part.first(), part.len(), asker, clock)
+        }
+        Answer::NotModified(representation) => {
+            out.extend_from_slice(representation.head_not_modified());
+            end(out, Status::NotModified, asker, clock)
+        }
+        Answer::Options => {
+            encode::status_line(out, Status::NoContent);
+            encode::field(out, "Allow", ALLOW.as_bytes());
+            end(out, Status::NoContent, asker, clock)
+        }
+        Answer::RangeNotSatisfiable(representation) => {
+            page(out, Status::RangeNotSatisfiable, asker, clock, |out| {
+                content_range(out, None, representation.length());
+            })
+        }
+        Answer::Redirect(location) => page(out, Status::MovedPermanently, asker, clock, |out| {
+            encode::field(out, "Location", location);
+        }),
+        Answer::Refusal(status) => refuse(out, *status, asker, clock),
+    }
+}
+
+/// Appends an error response to `out`.
+pub fn refuse(out: &mut BytesMut, status: Status, asker: Asker, clock: &Clock) -> Reply {
+    page(out, status, asker, clock, |out| match status {
+        Status::MethodNotAllowed => encode::field(out, "Allow", ALLOW.as_bytes()),
+        Status::ServiceUnavailable => encode::field(out, "Retry-After", b"1"),
+        _ => {}
+    })
+}
+
+/// The end of a head, and content from memory or by reference behind it.
+fn content(
+    out: &mut BytesMut,
+    status: Status,
+    representation: &Rc<Representation>,
+    offset: u64,
+    length: u64,
+    asker: Asker,
+    clock: &Clock,
+) -> Reply {
+    let mut reply = end(out, status, asker, clock);
+    if asker.method == Method::Head || length == 0 {
+        return reply;
+    }
+    reply.content_bytes = length;
+    let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
+    match representation.memory().zip(range).and_then(|(memory, (from, to))| memory.get(from..to)) {
+        Some(bytes) => out.extend_from_slice(bytes),
+        None => {
+            let representation = Rc::clone(representation);
+            reply.file = Some(FileContent { representation, offset, left_bytes: length });
+        }
+    }
+    reply
+}
+
+fn end(out: &mut BytesMut, status: Status, asker: Asker, clock: &Clock) -> Reply {
+    encode::end(out, clock.date(), asker.version, asker.persistence);
+    Reply { status, content_bytes: 0, file: None }
+}
+
+/// `bytes first-last/length`, or `bytes */length` where nothing was selected (RFC 9110 §14.4).
+fn content_range(out: &mut BytesMut, part: Option<(u64, u64)>, length: u64) {
+    out.extend_from_slice(b"Content-Range: bytes ");
+    match part {
+        Some((first, last)) => {
+            encode::decimal(out, first);
+            out.extend_from_slice(b"-");
+            encode::decimal(out, last);
+        }
+        None => out.extend_from_slice(b"*"),
+    }
+    out.extend_from_slice(b"/");
+    encode::decimal(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A small page that says the status and nothing of the request.
+fn page(
+    out: &mut BytesMut,
+    status: Status,
+    asker: Asker,
+    clock: &Clock,
+    more_fields: impl FnOnce(&mut BytesMut),
+) -> Reply {
+    const PARTS: [&str; 3] = [
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>",
+        "</title>\n<h1>",
+        "</h1>\n",
+    ];
+    let title_bytes = 3 + 1 + status.reason().len();
+    let page_bytes = PARTS.iter().map(|part| part.len()).sum::<usize>() + 2 * title_bytes;
+    encode::status_line(out, status);
+    encode::field(out, "Content-Type", b"text/html; charset=utf-8");
+    encode::field_number(out, "Content-Length", page_bytes as u64);
+    more_fields(out);
+    let mut reply = end(out, status, asker, clock);
+    if asker.method != Method::Head {
+        let [before, between, after] = PARTS;
+        for (part, has_title) in [(before, true), (between, true), (after, false)] {
+            out.extend_from_slice(part.as_bytes());
+            if has_title {
+                encode::decimal(out, u64::from(status.code()));
+                out.extend_from_slice(b" ");
+                out.extend_from_slice(status.reason().as_bytes());
+            }
+        }
+        reply.content_bytes = page_bytes as u64;
+    }
+    reply
+}
