@@ -11,6 +11,7 @@ pub mod log_writer;
 pub mod metrics;
 pub mod settings;
 pub mod slab;
+pub mod wheel;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
