@@ -1,1 +1,3 @@
-//! stub
+//! The HTTP/1.1 protocol machine.
+
+pub mod chunked;
