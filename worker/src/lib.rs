@@ -5,6 +5,7 @@
 //! is decided by `protocol`.
 
 pub mod access_log;
+pub mod buffers;
 pub mod clock;
 pub mod control;
 pub mod handoff;
