@@ -5,12 +5,15 @@
 //! is decided by `protocol`.
 
 pub mod access_log;
+pub mod buffers;
+pub mod clock;
 pub mod control;
 pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
 pub mod settings;
 pub mod slab;
+pub mod wheel;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -1,0 +1,329 @@
+//! Listening sockets: how they are opened, what is set on them, and one accept.
+//!
+//! Options that accepted sockets inherit are set here, once, instead of on every connection.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use mio::net::{TcpListener, UnixListener};
+use rustix::io::FdFlags;
+use socket2::{Domain, SockAddr, Socket, Type};
+use worker::handoff::{Accepted, Peer};
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Address {
+    /// One TCP address. An IPv6 address takes IPv6 alone.
+    Tcp(SocketAddr),
+    /// Every IPv6 and IPv4 address of the machine; IPv4 alone where there is no IPv6.
+    DualStack {
+        /// TCP port; 0 takes a free one.
+        port: u16,
+    },
+    /// A Unix socket at a path.
+    Unix(PathBuf),
+    /// A bound stream socket that another process opened for us.
+    Inherited(OwnedFd),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::DualStack { port } => write!(f, "[::]:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(_) => f.write_str("an inherited socket"),
+        }
+    }
+}
+
+/// Where a listener listens, once it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAddress {
+    /// A TCP address with its real port.
+    Tcp(SocketAddr),
+    /// A Unix socket and its path, if it has one.
+    Unix(Option<PathBuf>),
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// A listening socket: non-blocking, close-on-exec. Dropping it closes it, and a Unix socket that we bound also
+/// loses its name.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Listening,
+    local: LocalAddress,
+    _name: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Opens a listener whose accept queue holds `backlog` connections.
+    ///
+    /// # Errors
+    /// What the kernel says, among it `AddrInUse` when somebody listens there already, and `InvalidInput` for an
+    /// inherited descriptor that is no stream socket.
+    pub fn bind(address: Address, backlog: i32) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => Self::adopt(bind_tcp(address, address.is_ipv6(), backlog)?, None),
+            Address::DualStack { port } => Self::adopt(bind_dual_stack(port, backlog)?, None),
+            Address::Unix(path) => {
+                let (socket, name) = bind_unix(&path, backlog)?;
+                Self::adopt(socket, Some(name))
+            }
+            Address::Inherited(descriptor) => Self::adopt(inherit(descriptor, backlog)?, None),
+        }
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub const fn local_address(&self) -> &LocalAddress {
+        &self.local
+    }
+
+    fn adopt(socket: Socket, name: Option<SocketFile>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        let (socket, local) = if let Some(address) = local.as_socket() {
+            // Inherited by every accepted socket: saves a system call for each of them.
+            socket.set_tcp_nodelay(true)?;
+            (Listening::Tcp(OwnedFd::from(socket).into()), LocalAddress::Tcp(address))
+        } else {
+            let path = local.as_pathname().map(Path::to_path_buf);
+            (Listening::Unix(OwnedFd::from(socket).into()), LocalAddress::Unix(path))
+        };
+        Ok(Self { socket, local, _name: name })
+    }
+
+    /// Takes one connection from the queue: one `accept4` that also makes it non-blocking and close-on-exec.
+    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, peer)| Accepted { stream: stream.into(), peer: Peer::from(peer) }),
+            Listening::Unix(listener) => {
+                listener.accept().map(|(stream, _)| Accepted { stream: stream.into(), peer: Peer::Unix })
+            }
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
+        match &mut self.socket {
+            Listening::Tcp(listener) => listener,
+            Listening::Unix(listener) => listener,
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener.as_fd(),
+            Listening::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, only_v6: bool, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait for the old connections' TIME-WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+fn bind_dual_stack(port: u16, backlog: i32) -> io::Result<Socket> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false, backlog) {
+        Err(error) if lacks_ipv6(&error) => bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), false, backlog),
+        result => result,
+    }
+}
+
+/// The kernel was built without IPv6, or booted or configured to have no IPv6 address.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+    )
+}
+
+fn bind_unix(path: &Path, backlog: i32) -> io::Result<(Socket, SocketFile)> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
+            fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        result => result?,
+    }
+    let name = SocketFile::new(path)?;
+    socket.listen(backlog)?;
+    Ok((socket, name))
+}
+
+/// Whether `path` is a socket that nobody listens on: left behind by a process that was killed.
+fn is_stale(path: &Path, address: &SockAddr) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    // Non-blocking: a live listener with a full queue would hold us up.
+    let refused = || {
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?;
+        probe.connect(address)
+    };
+    is_socket && refused().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn inherit(descriptor: OwnedFd, backlog: i32) -> io::Result<Socket> {
+    rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+    let socket = Socket::from(descriptor);
+    let is_known = matches!(socket.domain()?, Domain::IPV4 | Domain::IPV6 | Domain::UNIX);
+    if !is_known || socket.r#type()? != Type::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a TCP or Unix stream socket"));
+    }
+    if !socket.is_listener()? {
+        socket.listen(backlog)?;
+    }
+    Ok(socket)
+}
+
+/// The name of a Unix socket, which outlives the socket unless it is removed.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        // Absolute: the working directory may be another one by the time of the removal.
+        Ok(Self { path: std::path::absolute(path)?, device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A successor may have put its own socket there meanwhile: that one is not ours to remove.
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn tcp(address: &str) -> Address {
+        Address::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn accepted_sockets_are_nonblocking_close_on_exec_and_without_delay() {
+        let listener = Listener::bind(tcp("127.0.0.1:0"), 16).unwrap();
+        let LocalAddress::Tcp(address) = *listener.local_address() else { panic!("not TCP") };
+        assert_ne!(address.port(), 0);
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let accepted = listener.accept().unwrap();
+        let client_address = client.local_addr().unwrap();
+        assert_eq!(accepted.peer, Peer::from(client_address));
+        let socket = Socket::from(accepted.stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.nonblocking().unwrap());
+        assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_taken_port_is_refused() {
+        let first = Listener::bind(tcp("127.0.0.1:0"), 16).unwrap();
+        let again = Listener::bind(tcp(&first.local_address().to_string()), 16);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_dual_stack_listener_shows_ipv4_peers_as_ipv4() {
+        let listener = Listener::bind(Address::DualStack { port: 0 }, 16).unwrap();
+        let LocalAddress::Tcp(address) = *listener.local_address() else { panic!("not TCP") };
+        let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+        assert_eq!(listener.accept().unwrap().peer.ip(), Some(Ipv4Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn a_unix_socket_comes_and_goes_with_its_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = Listener::bind(Address::Unix(path.clone()), 16).unwrap();
+        assert_eq!(listener.local_address().to_string(), format!("unix:{}", path.display()));
+        let _client = UnixStream::connect(&path).unwrap();
+        assert_eq!(listener.accept().unwrap().peer, Peer::Unix);
+        let again = Listener::bind(Address::Unix(path.clone()), 16);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens there");
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_but_no_other_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap()); // leaves the name behind
+        assert!(path.exists());
+        let listener = Listener::bind(Address::Unix(path.clone()), 16).unwrap();
+        UnixStream::connect(&path).unwrap();
+        // A successor took the name over: it stays.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "not a socket").unwrap();
+        drop(listener);
+        assert!(path.exists());
+        let refused = Listener::bind(Address::Unix(path.clone()), 16);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&path).unwrap(), b"not a socket");
+    }
+
+    #[test]
+    fn a_bound_socket_is_inherited_and_anything_else_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let listener = Listener::bind(Address::Inherited(socket.into()), 16).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        assert!(listener.accept().is_ok());
+
+        let datagram = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        let refused = Listener::bind(Address::Inherited(datagram.into()), 16);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let file = tempfile::tempfile().unwrap();
+        assert!(Listener::bind(Address::Inherited(file.into()), 16).is_err());
+    }
+}
