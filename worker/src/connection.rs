@@ -19,13 +19,14 @@
 use bytes::{Buf, BytesMut};
 use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
-use protocol::{Http1, RequestError, RequestHead, Status};
+use protocol::{Fields, Http1, Name, RequestError, RequestHead, Status};
 
+use crate::access_log::{self, Entry};
 use crate::close::CloseReason;
 use crate::context::{Context, OUTPUT_BYTES};
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
-use crate::respond::{self, Asker};
+use crate::respond::{self, Asker, Reply};
 use crate::site::Answer;
 use crate::transport::Transport;
 
@@ -192,7 +193,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn flush(&mut self, budget: &mut Budget, cx: &mut Context) -> Result<Flushed, CloseReason> {
-        let flushed = self.output.flush(&mut self.transport, &mut cx.output, budget, &mut cx.transfers)?;
+        let flushed = self.output.flush(&mut self.transport, budget, cx)?;
         if flushed == Flushed::Done && self.http.next() == Next::Send {
             self.http.end_response();
         }
@@ -303,7 +304,7 @@ impl<T: Transport> Connection<T> {
             }
             Ok(None) => None,
             Err(error) => {
-                self.refuse(error, cx);
+                self.refuse(error, input, cx);
                 Some(input.len())
             }
         }
@@ -318,17 +319,44 @@ impl<T: Transport> Connection<T> {
         let reply = respond::put(&mut cx.output, &answer, asker, &cx.clock);
         cx.counters.requests.increment();
         self.http.respond(reply.file.is_some());
-        if let Some(file) = reply.file {
-            self.output.append_file(file, &mut cx.transfers);
+        self.log(head.request_line, Some(&head.fields), reply, cx);
+    }
+
+    /// Logs an exchange, or lets the file that is still to be sent take the line along.
+    fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
+        let time = *cx.clock.log_time();
+        let entry = cx.log.is_some().then(|| Entry {
+            peer: self.peer.ip(),
+            time: &time,
+            request_line,
+            status: reply.status.code(),
+            referer: fields.and_then(|fields| fields.get(Name::Referer)),
+            user_agent: fields.and_then(|fields| fields.get(Name::UserAgent)),
+        });
+        match reply.file {
+            Some(file) => self.output.append_file(file, entry.as_ref(), cx),
+            None => {
+                if let Some(entry) = entry {
+                    cx.log(|log| entry.write(reply.content_bytes, log));
+                }
+            }
         }
     }
 
-    fn refuse(&mut self, error: RequestError, cx: &mut Context) {
+    /// The connection is about to be dropped: what it still holds goes back, and what it still has to log is
+    /// logged.
+    pub fn end(&mut self, cx: &mut Context) {
+        self.output.end(cx);
+        cx.buffers.give(std::mem::take(&mut self.input));
+    }
+
+    fn refuse(&mut self, error: RequestError, input: &[u8], cx: &mut Context) {
         tracing::debug!(peer = %self.peer, %error, "request refused");
-        respond::refuse(&mut cx.output, error.status(), Asker::UNKNOWN, &cx.clock);
+        let reply = respond::refuse(&mut cx.output, error.status(), Asker::UNKNOWN, &cx.clock);
         cx.counters.requests.increment();
         cx.counters.refused_requests.increment();
         self.http.respond(false);
+        self.log(access_log::request_line(input), None, reply, cx);
     }
 
     fn drain_content(&mut self, input: &[u8], cx: &Context) -> usize {
@@ -346,7 +374,9 @@ impl<T: Transport> Connection<T> {
     fn time_out_head(&mut self, cx: &mut Context) -> Fate {
         cx.counters.header_timeouts.increment();
         self.http.head_timeout();
-        self.refuse(RequestError::HeadTimeout, cx);
+        let input = std::mem::take(&mut self.input);
+        self.refuse(RequestError::HeadTimeout, &input, cx);
+        cx.buffers.give(input);
         self.advance(cx)
     }
 
@@ -378,7 +408,8 @@ impl<T: Transport> Connection<T> {
         let is_idle = self.input.is_empty() && self.http.next() == Next::Receive;
         let (waiting, ms) = match pause {
             Pause::Budget => {
-                self.wait(Waiting::None, cx.deadlines.send_ms, cx);
+                let waiting = if self.is_lingering { Waiting::Linger } else { Waiting::None };
+                self.wait(waiting, cx.deadlines.linger_ms, cx);
                 return Fate::Again;
             }
             Pause::Output => {

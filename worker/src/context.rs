@@ -1,6 +1,8 @@
 //! What the connections of one worker share: a connection borrows it for the length of one call, and gives back
 //! what it took. Nothing in here crosses threads but the counters.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -8,6 +10,7 @@ use protocol::Limits;
 
 use crate::buffers::Pool;
 use crate::clock::Clock;
+use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
 use crate::settings::{Deadlines, Settings};
@@ -19,6 +22,9 @@ pub const INPUT_BYTES: usize = 16 << 10;
 pub const OUTPUT_BYTES: usize = 64 << 10;
 /// Buffers and transfers kept for reuse. More may be in use; these are what a quiet worker holds on to.
 const POOLED_MAX: usize = 256;
+
+/// The worker's way to the access log. Shared with the worker's thread, which keeps it when the loop panics.
+pub type SharedProducer = Rc<RefCell<Producer>>;
 
 /// The shared things.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Context {
     pub transfers: Transfers,
     /// What is served.
     pub site: Site,
+    /// The access log, if there is one.
+    pub log: Option<SharedProducer>,
     /// What has been done.
     pub counters: Arc<Counters>,
     /// Whether every response is to be the last of its connection.
@@ -48,7 +56,7 @@ pub struct Context {
 impl Context {
     /// Everything a worker's connections need, made once.
     #[must_use]
-    pub fn new(settings: &Settings, site: Site, counters: Arc<Counters>, clock: Clock) -> Self {
+    pub fn new(settings: &Settings, site: Site, counters: Arc<Counters>, log: Option<SharedProducer>, clock: Clock) -> Self {
         Self {
             clock,
             limits: settings.limits,
@@ -58,8 +66,23 @@ impl Context {
             buffers: Pool::new(POOLED_MAX, INPUT_BYTES),
             transfers: Transfers::new(POOLED_MAX),
             site,
+            log,
             counters,
             is_draining: false,
+        }
+    }
+
+    /// Lets `write` append whole lines to the access log, if there is one.
+    pub fn log(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(log) = &self.log {
+            write(log.borrow_mut().buffer());
+        }
+    }
+
+    /// Passes on what was logged in this turn.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &self.log {
+            log.borrow_mut().flush();
         }
     }
 }

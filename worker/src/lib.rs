@@ -7,52 +7,27 @@
 pub mod access_log;
 pub mod buffers;
 pub mod clock;
+pub mod close;
+pub mod connection;
+pub mod context;
 pub mod control;
+pub mod fault;
 pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
+pub mod output;
+pub mod reactor;
+pub mod respond;
 pub mod settings;
+pub mod site;
 pub mod slab;
+pub mod sys;
+pub mod thread;
+pub mod transport;
 pub mod wheel;
 
-use std::sync::Arc;
-use std::thread::JoinHandle;
-
 pub use control::{Control, Phase};
-// pub use handoff::{Accepted, Peer};
+pub use handoff::{Accepted, Peer};
 pub use metrics::Counters;
 pub use settings::{Deadlines, Settings, SiteSettings, Symlinks};
-
-/// A running worker, as its supervisor sees it.
-#[derive(Debug)]
-pub struct Handle {
-    index: usize,
-    waker: Arc<mio::Waker>,
-    counters: Arc<Counters>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// Position among the workers, from 0.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// What the worker has done so far.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
-    }
-
-    /// Makes the worker look at [`Control`].
-    ///
-    /// # Errors
-    /// When the kernel refuses the write to the worker's eventfd.
-    pub fn wake(&self) -> std::io::Result<()> {
-        self.waker.wake()
-    }
-
-    /// Whether the worker's thread has ended.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
+pub use thread::{Handle, StartError, spawn};

@@ -8,7 +8,9 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
+use crate::access_log::{Entry, write_number};
 use crate::close::CloseReason;
+use crate::context::Context;
 use crate::respond::FileContent;
 use crate::transport::Transport;
 
@@ -52,6 +54,11 @@ struct Transfer {
     /// How far the peer had acknowledged them when that was last looked at. Negative while bytes from before
     /// the transfer are still unacknowledged.
     acknowledged_bytes: i64,
+    /// Length of the file's content as it was promised.
+    promised_bytes: u64,
+    /// The file's line of the access log without the number of bytes, which comes after the prefix.
+    line: Vec<u8>,
+    line_prefix_bytes: usize,
 }
 
 impl Transfer {
@@ -119,6 +126,7 @@ impl Transfer {
         self.file = None;
         self.sent_bytes = 0;
         self.acknowledged_bytes = 0;
+        self.line.clear();
     }
 }
 
@@ -150,32 +158,36 @@ impl Output {
         self.0.is_none()
     }
 
-    /// Lets a file follow what is in the output buffer.
-    pub fn append_file(&mut self, file: FileContent, transfers: &mut Transfers) {
-        self.0.get_or_insert_with(|| transfers.take()).file = Some(file);
+    /// Lets a file follow what is in the output buffer, and a line of the access log follow the file.
+    pub fn append_file(&mut self, file: FileContent, line: Option<&Entry<'_>>, cx: &mut Context) {
+        let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
+        if let Some(line) = line {
+            line.write_prefix(&mut transfer.line);
+            transfer.line_prefix_bytes = transfer.line.len();
+            line.write_suffix(&mut transfer.line);
+        }
+        transfer.promised_bytes = file.left_bytes;
+        transfer.file = Some(file);
     }
 
-    /// Sends as much as the socket takes and the budget allows: first `out`, which is empty afterwards, or what
-    /// was left of it, then the file.
+    /// Sends as much as the socket takes and the budget allows: first what has gathered in the output buffer,
+    /// which is empty afterwards, or what was left of it, then the file.
     ///
     /// # Errors
     /// The reason to close the connection.
     pub fn flush<T: Transport>(
         &mut self,
         transport: &mut T,
-        out: &mut BytesMut,
         budget: &mut Budget,
-        transfers: &mut Transfers,
+        cx: &mut Context,
     ) -> Result<Flushed, CloseReason> {
-        if !out.is_empty() && !self.flush_fresh(transport, out, budget, transfers)? {
+        if !cx.output.is_empty() && !self.flush_fresh(transport, budget, cx)? {
             return Ok(Flushed::Blocked);
         }
         let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
         let flushed = transfer.flush(transport, budget)?;
-        if flushed == Flushed::Done
-            && let Some(transfer) = self.0.take()
-        {
-            transfers.give(transfer);
+        if flushed == Flushed::Done {
+            self.end(cx);
         }
         Ok(flushed)
     }
@@ -184,22 +196,36 @@ impl Output {
     fn flush_fresh<T: Transport>(
         &mut self,
         transport: &mut T,
-        out: &mut BytesMut,
         budget: &mut Budget,
-        transfers: &mut Transfers,
+        cx: &mut Context,
     ) -> Result<bool, CloseReason> {
         debug_assert!(self.0.as_ref().is_none_or(|transfer| transfer.bytes.is_empty()));
         let file_follows = self.0.as_ref().is_some_and(|transfer| transfer.file.is_some());
-        let sent = send(transport, out, file_follows, budget)?;
-        let rest = out.get(sent..).unwrap_or_default();
+        let sent = send(transport, &cx.output, file_follows, budget)?;
+        let rest = cx.output.get(sent..).unwrap_or_default();
         let is_sent = rest.is_empty();
         if !is_sent {
-            let transfer = self.0.get_or_insert_with(|| transfers.take());
+            let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
             transfer.bytes.extend_from_slice(rest);
             transfer.acknowledged_bytes = transfer.acknowledged_now(transport);
         }
-        out.clear();
+        cx.output.clear();
         Ok(is_sent)
+    }
+
+    /// Lets go of what is under way, done or not, and logs how far it came.
+    pub fn end(&mut self, cx: &mut Context) {
+        let Some(transfer) = self.0.take() else { return };
+        if !transfer.line.is_empty() {
+            let left_bytes = transfer.file.as_ref().map_or(0, |file| file.left_bytes);
+            let (prefix, suffix) = transfer.line.split_at(transfer.line_prefix_bytes.min(transfer.line.len()));
+            cx.log(|log| {
+                log.extend_from_slice(prefix);
+                write_number(transfer.promised_bytes - left_bytes, log);
+                log.extend_from_slice(suffix);
+            });
+        }
+        cx.transfers.give(transfer);
     }
 
     /// Whether the peer has acknowledged anything since it was last asked, or since the socket filled up.

@@ -65,20 +65,18 @@ enum Located {
 }
 
 impl Site {
-    /// Opens the root.
-    ///
-    /// # Errors
-    /// What [`Root::open`] fails with.
-    pub fn open(settings: SiteSettings) -> io::Result<Self> {
-        Ok(Self {
-            root: Root::open(&settings.root, settings.symlinks)?,
+    /// A site with nothing in its cache.
+    #[must_use]
+    pub fn new(settings: SiteSettings, root: Root) -> Self {
+        Self {
+            root,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             fault: Fault::from_environment(),
             path: Vec::new(),
             key: Vec::new(),
             location: Vec::new(),
             settings,
-        })
+        }
     }
 
     /// Opens the root anew and forgets what was cached. When that fails, all stays as it was.

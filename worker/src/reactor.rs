@@ -1,0 +1,214 @@
+//! The loop of a worker, once around: [`Reactor::turn`].
+//!
+//! It owns the connections, their timers and everything they share, but neither the poll nor the hand-off: those
+//! outlive it, so that a worker which panicked is rebuilt without the acceptor noticing. In a turn, events come
+//! before timers, so that a byte that came in time is never beaten by its own deadline.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use crate::close::CloseReason;
+use crate::connection::{Connection, Fate};
+use crate::context::Context;
+use crate::control::Phase;
+use crate::handoff::{Accepted, Receiver};
+use crate::slab::{ConnectionId, Slab};
+use crate::transport::Socket;
+use crate::wheel::Wheel;
+
+/// The token of the worker's waker; no connection has it.
+pub const WAKER: Token = Token(usize::MAX);
+/// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
+const ADOPTIONS_MAX: u32 = 256;
+
+/// The connections of a worker and what drives them.
+#[derive(Debug)]
+pub struct Reactor {
+    connections: Slab<Connection<Socket>>,
+    wheel: Wheel,
+    /// Connections that used up their budget: no event will come for them.
+    run_queue: Vec<ConnectionId>,
+    /// The run queue of the turn that is being worked through.
+    running: Vec<ConnectionId>,
+    cx: Context,
+    registry: Registry,
+}
+
+impl Reactor {
+    /// A loop without connections, for at most `connections_max`.
+    #[must_use]
+    pub fn new(cx: Context, registry: Registry, connections_max: usize) -> Self {
+        Self {
+            connections: Slab::with_limit(connections_max),
+            wheel: Wheel::new(cx.clock.now_ms(), connections_max),
+            run_queue: Vec::new(),
+            running: Vec::new(),
+            cx,
+            registry,
+        }
+    }
+
+    /// Whether no connection is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
+    #[must_use]
+    pub fn timeout_ms(&self) -> Option<u64> {
+        if self.run_queue.is_empty() { self.wheel.next_timeout(self.cx.clock.now_ms()) } else { Some(0) }
+    }
+
+    /// Once around: events, new connections, connections that had not finished, deadlines.
+    pub fn turn<'e>(&mut self, events: impl Iterator<Item = &'e Event>, receiver: &mut Receiver) {
+        self.cx.clock.advance();
+        for event in events.filter(|event| event.token() != WAKER) {
+            self.dispatch(event);
+        }
+        self.adopt_all(receiver);
+        std::mem::swap(&mut self.run_queue, &mut self.running);
+        while let Some(id) = self.running.pop() {
+            self.resume(id);
+        }
+        while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
+            self.expire(index);
+        }
+        self.cx.flush_log();
+    }
+
+    /// Opens the root anew. A root that cannot be opened leaves everything as it was.
+    pub fn reload(&mut self) {
+        if let Err(error) = self.cx.site.reload() {
+            tracing::error!(%error, "cannot open the root anew; the old one is served on");
+        }
+    }
+
+    /// Acts upon the phase of the server; see [`Phase`].
+    pub fn enter(&mut self, phase: Phase) {
+        match phase {
+            Phase::Serving => {}
+            Phase::Draining => self.drain(),
+            Phase::Stopping => self.drop_all(),
+        }
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        let id = ConnectionId::from_token(event.token());
+        // A stale generation: the connection was closed earlier in this batch of events.
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let is_read_closed = event.is_read_closed() || event.is_error();
+        if event.is_readable() || is_read_closed {
+            connection.readable(is_read_closed);
+        } else if !connection.wants_write() {
+            return;
+        }
+        let fate = connection.advance(&mut self.cx);
+        self.settle(id, fate);
+    }
+
+    fn adopt_all(&mut self, receiver: &mut Receiver) {
+        for _ in 0..ADOPTIONS_MAX {
+            let Some(accepted) = receiver.recv() else { return };
+            self.adopt(accepted);
+        }
+    }
+
+    /// Serves a new connection at once: a request is usually there already, and a connection that is over after
+    /// it never has to be registered at all.
+    fn adopt(&mut self, accepted: Accepted) {
+        self.cx.counters.adopted.increment();
+        let mut connection = Connection::new(Socket::new(accepted.stream), accepted.peer, &self.cx);
+        let fate = connection.advance(&mut self.cx);
+        if let Fate::Close(reason) = fate {
+            connection.end(&mut self.cx);
+            reason.count(&self.cx.counters);
+            return;
+        }
+        // The acceptor keeps to the limit; should it ever not, the connection is dropped and closed.
+        let Ok(id) = self.connections.insert(connection) else {
+            CloseReason::Failed.count(&self.cx.counters);
+            return;
+        };
+        match self.register(id) {
+            Ok(()) => self.settle(id, fate),
+            Err(error) => {
+                tracing::error!(%error, "cannot register a connection");
+                self.close(id, CloseReason::Failed);
+            }
+        }
+    }
+
+    /// Once in a connection's life, for both directions, edge-triggered.
+    fn register(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        let descriptor = connection.transport().as_raw_fd();
+        self.registry.register(
+            &mut SourceFd(&descriptor),
+            id.to_token(),
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    fn resume(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.is_queued = false;
+        let fate = connection.advance(&mut self.cx);
+        self.settle(id, fate);
+    }
+
+    fn expire(&mut self, index: u32) {
+        let Some(id) = self.connections.id_at(index) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let fate = connection.expire(&mut self.cx);
+        self.settle(id, fate);
+    }
+
+    fn settle(&mut self, id: ConnectionId, fate: Fate) {
+        if let Fate::Close(reason) = fate {
+            return self.close(id, reason);
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        self.wheel.arm(id.index(), connection.deadline_ms());
+        if fate == Fate::Again && !std::mem::replace(&mut connection.is_queued, true) {
+            self.run_queue.push(id);
+        }
+    }
+
+    /// Closing the descriptor takes it out of the poll.
+    fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.wheel.disarm(id.index());
+        if let Some(mut connection) = self.connections.remove(id) {
+            connection.end(&mut self.cx);
+            tracing::debug!(peer = %connection.peer(), ?reason, "connection closed");
+            reason.count(&self.cx.counters);
+        }
+    }
+
+    /// Every connection that waits for a request is closed; every other learns that its exchange is the last.
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.cx.is_draining, true) {
+            return;
+        }
+        for index in 0..self.connections.index_end() {
+            let Some(id) = self.connections.id_at(index) else { continue };
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            // A request may have come that no event has told of yet.
+            connection.readable(false);
+            let fate = connection.advance(&mut self.cx);
+            self.settle(id, fate);
+        }
+    }
+
+    fn drop_all(&mut self) {
+        for index in 0..self.connections.index_end() {
+            if let Some(id) = self.connections.id_at(index) {
+                self.close(id, CloseReason::Draining);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The thread of a worker: it starts the loop, runs it, and puts it together again after a panic.
+//!
+//! A panic drops every connection of the worker and nothing else. Poll, waker and hand-off stand outside of the
+//! boundary, so the acceptor hands over as before, and sockets in transit are adopted by the rebuilt loop.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Waker};
+
+use crate::clock::Clock;
+use crate::context::{Context, SharedProducer};
+use crate::control::{Control, Phase};
+use crate::handoff::{self, Receiver, Sender};
+use crate::log_writer::Producer;
+use crate::metrics::Counters;
+use crate::reactor::{Reactor, WAKER};
+use crate::settings::Settings;
+use crate::site::Site;
+use crate::site::resolve::Root;
+
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 1024;
+/// More failures than this within [`FAILURE_WINDOW`] are no accident: the process ends, for its supervisor to see.
+const FAILURES_MAX: usize = 5;
+const FAILURE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Why a worker could not be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The root cannot be opened.
+    Root {
+        /// What was to be served.
+        path: PathBuf,
+        /// Why it cannot be.
+        source: io::Error,
+    },
+    /// The kernel refused the loop or its thread.
+    Loop(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root { path, source } => write!(f, "cannot open {}: {source}", path.display()),
+            Self::Loop(source) => write!(f, "cannot start a worker: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Root { source, .. } | Self::Loop(source) => Some(source),
+        }
+    }
+}
+
+/// A running worker, as its supervisor sees it.
+#[derive(Debug)]
+pub struct Handle {
+    index: usize,
+    waker: Arc<Waker>,
+    counters: Arc<Counters>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Position among the workers, from 0.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// What the worker has done so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Makes the worker look at [`Control`].
+    ///
+    /// # Errors
+    /// When the kernel refuses the write to the worker's eventfd.
+    pub fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
+    }
+
+    /// Whether the worker's thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the worker's thread to end.
+    ///
+    /// # Errors
+    /// The payload of a panic outside of the worker's boundary.
+    pub fn join(self) -> Result<(), Box<dyn Any + Send>> {
+        self.thread.join()
+    }
+}
+
+/// Starts a worker: its supervisor gets the handle, the acceptor the sender.
+///
+/// # Errors
+/// When the root cannot be opened, or the kernel refuses a poll, an eventfd or a thread.
+pub fn spawn(
+    index: usize,
+    settings: Settings,
+    control: Arc<Control>,
+    log: Option<Producer>,
+) -> Result<(Handle, Sender), StartError> {
+    let root = Root::open(&settings.site.root, settings.site.symlinks)
+        .map_err(|source| StartError::Root { path: settings.site.root.clone(), source })?;
+    let poll = Poll::new().map_err(StartError::Loop)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(StartError::Loop)?);
+    let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
+    let counters = Arc::new(Counters::default());
+    let worker = Worker { index, settings, control, counters: Arc::clone(&counters), poll, receiver, log };
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || worker.main(root))
+        .map_err(StartError::Loop)?;
+    Ok((Handle { index, waker, counters, thread }, sender))
+}
+
+/// What of a worker outlives its loop.
+struct Worker {
+    index: usize,
+    settings: Settings,
+    control: Arc<Control>,
+    counters: Arc<Counters>,
+    poll: Poll,
+    receiver: Receiver,
+    log: Option<Producer>,
+}
+
+impl Worker {
+    fn main(mut self, root: Root) {
+        self.pin();
+        let log = self.log.take().map(|producer| Rc::new(RefCell::new(producer)));
+        let mut root = Some(root);
+        let mut failures = VecDeque::new();
+        loop {
+            // Asserted, because a loop that panicked is dropped whole, and what is used again is either written
+            // by this thread alone in single steps (counters, log) or belongs to the kernel (poll, eventfd).
+            let run = catch_unwind(AssertUnwindSafe(|| self.run(root.take(), log.clone())));
+            match run {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::error!(worker = self.index, %error, "loop failed; it is rebuilt"),
+                Err(_) => self.counters.panics.increment(),
+            }
+            // The connections were dropped with their loop; nobody else counts them.
+            self.counters.closed.add(self.counters.open_connections());
+            if is_no_accident(&mut failures) {
+                tracing::error!(worker = self.index, "loop failed too often; the process ends");
+                std::process::abort();
+            }
+        }
+    }
+
+    fn pin(&self) {
+        let Some(processor) = self.settings.processor else { return };
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(processor);
+        if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+            tracing::warn!(worker = self.index, processor, %error, "cannot pin the worker");
+        }
+    }
+
+    /// Runs a loop until the server ends.
+    fn run(&mut self, root: Option<Root>, log: Option<SharedProducer>) -> io::Result<()> {
+        let root = match root {
+            Some(root) => root,
+            None => Root::open(&self.settings.site.root, self.settings.site.symlinks)?,
+        };
+        let site = Site::new(self.settings.site.clone(), root);
+        let cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
+        let registry = self.poll.registry().try_clone()?;
+        let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut reloads = self.control.reloads();
+        loop {
+            let may_sleep = self.receiver.prepare_sleep();
+            if may_sleep && reactor.is_empty() && self.control.phase() != Phase::Serving {
+                return Ok(());
+            }
+            let timeout = if may_sleep { reactor.timeout_ms() } else { Some(0) };
+            let polled = self.poll.poll(&mut events, timeout.map(Duration::from_millis));
+            self.receiver.awake();
+            match polled {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => reactor.turn(events.iter(), &mut self.receiver),
+            }
+            reactor.enter(self.control.phase());
+            if std::mem::replace(&mut reloads, self.control.reloads()) != reloads {
+                reactor.reload();
+            }
+        }
+    }
+}
+
+/// Notes a failure, and tells whether there were too many of late.
+fn is_no_accident(failures: &mut VecDeque<Instant>) -> bool {
+    let now = Instant::now();
+    failures.push_back(now);
+    failures.retain(|&at| now.duration_since(at) < FAILURE_WINDOW);
+    failures.len() > FAILURES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_no_accident() {
+        let mut failures = VecDeque::new();
+        let verdicts: Vec<bool> = (0..7).map(|_| is_no_accident(&mut failures)).collect();
+        assert_eq!(verdicts, [false, false, false, false, false, true, true]);
+    }
+}
