@@ -6,6 +6,8 @@
     reason = "a panic is how a broken promise is reported"
 )]
 
+pub mod machine;
+
 use httparse::Header;
 use oneloop_protocol::conditional::{self, Outcome};
 use oneloop_protocol::date;
