@@ -1,1 +1,74 @@
-fn main() {}
+//! The oneloop server: flags, assembly, signals. What happens on a connection is in the crates below:
+//! `acceptor` → `worker` → `protocol`.
+
+mod cli;
+mod os;
+mod server;
+mod settings;
+
+use std::io::{self, IsTerminal, Write};
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+
+use cli::{Cli, Level};
+use settings::{Machine, Settings};
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os(), std::env::var_os("PORT")) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody may be listening, which changes nothing.
+            let _ = writeln!(io::stderr(), "oneloop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Diagnostics end with this function, so that the last of them come before the last word of `main`.
+fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+    let machine = Machine::look();
+    let _flushed_at_the_end = start_diagnostics(cli.log_level);
+    let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
+    Ok(server::run(settings)?)
+}
+
+/// Sends diagnostics to standard error from a thread of their own: when nobody reads them, lines are dropped and no
+/// loop ever waits.
+fn start_diagnostics(level: Level) -> WorkerGuard {
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).thread_name("diagnostics").finish(io::stderr());
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(writer)
+        .init();
+    std::panic::set_hook(Box::new(log_panic));
+    guard
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unnamed");
+    let payload = info.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let message = literal.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    match info.location() {
+        Some(location) => tracing::error!("thread {name} panicked at {location}: {message}"),
+        None => tracing::error!("thread {name} panicked: {message}"),
+    }
+}

@@ -1,0 +1,587 @@
+//! The command line: the one source of flags, environment variables, defaults and help.
+//!
+//! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h.
+Every flag --some-flag can be given as ONELOOP_SOME_FLAG in the environment; a flag beats the environment.
+
+EXAMPLES:
+  oneloop                               serve this folder on port 8080
+  oneloop public -p 80                  serve ./public on port 80, IPv4 and IPv6
+  oneloop public -l 127.0.0.1:0         on a free port, which the banner names
+  oneloop public -l :80 -l unix:/run/oneloop.sock
+  oneloop public -l systemd             on the sockets that systemd opened
+  oneloop report.pdf                    serve one file
+  PORT=3000 oneloop public              as hosting platforms start it
+
+SIGNALS:
+  TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
+  HUP               open the root and the access log anew
+  USR1              log the counters of every worker";
+
+/// A static-file and HTTP server for Linux: one loop per thread, zero-copy, never blocks.
+#[derive(Clone, Debug, Parser)]
+#[command(version, max_term_width = 120, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Directory to serve, or one file; the same as --root
+    #[arg(value_name = "ROOT")]
+    root_argument: Option<PathBuf>,
+
+    /// Directory to serve, or one file
+    #[arg(
+        short = 'd',
+        long,
+        env = "ONELOOP_ROOT",
+        value_name = "PATH",
+        default_value = ".",
+        help_heading = "Content"
+    )]
+    pub(crate) root: PathBuf,
+
+    /// Files to look for, in order, when a directory is asked for
+    #[arg(short, long, env = "ONELOOP_INDEX", value_name = "NAMES", default_value = "index.html")]
+    #[arg(value_delimiter = ',', value_parser = parse_file_name, help_heading = "Content")]
+    pub(crate) index: Vec<String>,
+
+    /// Serve names that start with a dot
+    #[arg(long, env = "ONELOOP_HIDDEN", value_parser = BoolishValueParser::new(), help_heading = "Content")]
+    pub(crate) hidden: bool,
+
+    /// Symbolic links to follow: none, those that stay below the root, or all
+    #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH",
+        default_value_t = Symlinks::Inside, help_heading = "Content")]
+    pub(crate) symlinks: Symlinks,
+
+    /// Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated
+    /// [default: [::]:8080, which covers IPv4 too]
+    #[arg(
+        short,
+        long,
+        env = "ONELOOP_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        help_heading = "Listening"
+    )]
+    pub(crate) listen: Vec<String>,
+
+    /// TCP port, 0 for a free one; the variable PORT is honoured too
+    #[arg(short, long, env = "ONELOOP_PORT", value_name = "N", help_heading = "Listening")]
+    pub(crate) port: Option<u16>,
+
+    /// Address or name to listen on, together with the port
+    #[arg(short = 'a', long, env = "ONELOOP_HOST", value_name = "HOST", help_heading = "Listening")]
+    pub(crate) host: Option<String>,
+
+    /// Connections that the kernel queues until they are accepted
+    #[arg(
+        long,
+        env = "ONELOOP_BACKLOG",
+        value_name = "N",
+        default_value_t = 4096,
+        help_heading = "Listening"
+    )]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) backlog: u16,
+
+    /// Worker threads; auto is one for each processor that may be used
+    #[arg(short = 't', long, env = "ONELOOP_WORKERS", value_name = "N|auto", default_value = "auto")]
+    #[arg(value_parser = parse_workers, help_heading = "Threads")]
+    pub(crate) workers: Workers,
+
+    /// Bind each worker to a processor: auto, off, or a list such as 0,2,4-7
+    #[arg(long, env = "ONELOOP_PIN", value_name = "auto|off|LIST", default_value = "off")]
+    #[arg(value_parser = parse_pin, help_heading = "Threads")]
+    pub(crate) pin: Pin,
+
+    /// Most connections at once; more wait in the backlog [default: what the descriptor limit allows]
+    #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_conns: Option<u64>,
+
+    /// Longest request head
+    #[arg(long, env = "ONELOOP_MAX_HEADER", value_name = "SIZE", default_value = "16k")]
+    #[arg(value_parser = parse_head_size, help_heading = "Limits")]
+    pub(crate) max_header: usize,
+
+    /// Longest request target
+    #[arg(long, env = "ONELOOP_MAX_URI", value_name = "SIZE", default_value = "8k")]
+    #[arg(value_parser = parse_head_size, help_heading = "Limits")]
+    pub(crate) max_uri: usize,
+
+    /// Most field lines in a request head, up to 256
+    #[arg(
+        long,
+        env = "ONELOOP_MAX_FIELDS",
+        value_name = "N",
+        default_value_t = 100,
+        help_heading = "Limits"
+    )]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) max_fields: u16,
+
+    /// Longest request content that is read to keep a connection
+    #[arg(long, env = "ONELOOP_MAX_BODY", value_name = "SIZE", default_value = "1m")]
+    #[arg(value_parser = parse_size, help_heading = "Limits")]
+    pub(crate) max_body: u64,
+
+    /// For the whole head of a request
+    #[arg(long, env = "ONELOOP_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    pub(crate) header_timeout: Duration,
+
+    /// For the next request on a connection
+    #[arg(long, env = "ONELOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "15s")]
+    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    pub(crate) idle_timeout: Duration,
+
+    /// For the next piece of request content
+    #[arg(long, env = "ONELOOP_BODY_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    pub(crate) body_timeout: Duration,
+
+    /// For the client to take some more of a response
+    #[arg(long, env = "ONELOOP_SEND_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    pub(crate) send_timeout: Duration,
+
+    /// For requests in flight when the server is told to stop
+    #[arg(long, env = "ONELOOP_GRACE", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    pub(crate) grace: Duration,
+
+    /// Files that each worker keeps open, as far as the descriptor limit allows
+    #[arg(
+        long,
+        env = "ONELOOP_OPEN_CACHE",
+        value_name = "N",
+        default_value_t = 4096,
+        help_heading = "Caches"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) open_cache: u32,
+
+    /// Contents of small files that each worker keeps in memory
+    #[arg(long, env = "ONELOOP_MEM_CACHE", value_name = "SIZE", default_value = "32m")]
+    #[arg(value_parser = parse_size, help_heading = "Caches")]
+    pub(crate) mem_cache: u64,
+
+    /// How long a cached file is trusted before it is compared with the disk
+    #[arg(long, env = "ONELOOP_CACHE_CHECK", value_name = "TIME", default_value = "1s")]
+    #[arg(value_parser = parse_time, help_heading = "Caches")]
+    pub(crate) cache_check: Duration,
+
+    /// Where to log requests: a path, - for standard output, or off [default: - on a terminal, else off]
+    #[arg(long, env = "ONELOOP_ACCESS_LOG", value_name = "PATH|-|off", help_heading = "Logs")]
+    pub(crate) access_log: Option<String>,
+
+    /// What to say on standard error
+    #[arg(long, env = "ONELOOP_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = Level::Info)]
+    #[arg(help_heading = "Logs")]
+    pub(crate) log_level: Level,
+
+    /// Say nothing but errors: no banner, --log-level error
+    #[arg(short, long, env = "ONELOOP_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Logs")]
+    #[arg(overrides_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more: --log-level debug, and the counters at exit
+    #[arg(short, long, env = "ONELOOP_VERBOSE", value_parser = BoolishValueParser::new(), help_heading = "Logs")]
+    pub(crate) verbose: bool,
+}
+
+/// Symbolic links that are followed. The variants carry no doc comments, since clap would turn them into help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Symlinks {
+    Never,
+    Inside,
+    Any,
+}
+
+/// The least important messages that are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How many workers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// One for each processor.
+    Auto,
+    /// That many.
+    Count(usize),
+}
+
+/// Which processors the workers are bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pin {
+    /// Each to one of those that the process may use.
+    Auto,
+    /// None is bound.
+    Off,
+    /// To these, in turns.
+    List(Vec<usize>),
+}
+
+impl Cli {
+    /// Reads a command line and the environment. `port_variable` is what `PORT` holds.
+    ///
+    /// # Errors
+    /// What clap prints: a usage error, or the help or version that was asked for.
+    pub(crate) fn read<I, T>(arguments: I, port_variable: Option<OsString>) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let matches = definition().try_get_matches_from(arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        let is_flag = |id| is_flag(&matches, id);
+        if let Some(root) = cli.root_argument.take() {
+            if is_flag("root") {
+                return Err(conflict("ROOT was given twice: as an argument and with --root"));
+            }
+            cli.root = root;
+        }
+        cli.settle_addresses(&matches, port_variable)?;
+        if is_flag("verbose") && !is_flag("quiet") {
+            cli.quiet = false;
+        }
+        if !is_flag("log_level") {
+            cli.log_level = match (cli.quiet, cli.verbose) {
+                (true, _) => Level::Error,
+                (false, true) => Level::Debug,
+                (false, false) => cli.log_level,
+            };
+        }
+        Ok(cli)
+    }
+
+    /// A flag beats the environment, and within either of them `listen` beats its shorthands.
+    fn settle_addresses(
+        &mut self,
+        matches: &ArgMatches,
+        variable: Option<OsString>,
+    ) -> Result<(), clap::Error> {
+        let has_shorthand = is_flag(matches, "port") || is_flag(matches, "host");
+        if has_shorthand && is_flag(matches, "listen") {
+            return Err(conflict("--port and --host are shorthands of --listen: give one or the other"));
+        }
+        if has_shorthand {
+            self.listen.clear();
+        }
+        if !self.listen.is_empty() {
+            (self.port, self.host) = (None, None);
+        } else if self.port.is_none()
+            && let Some(variable) = variable.filter(|variable| !variable.is_empty())
+        {
+            let port = variable.to_str().and_then(|text| text.trim().parse().ok());
+            let message = || format!("the variable PORT is no port number: {}", variable.display());
+            self.port = Some(port.ok_or_else(|| definition().error(ErrorKind::ValueValidation, message()))?);
+        }
+        Ok(())
+    }
+}
+
+/// The variables follow one rule, which the help states once.
+fn definition() -> clap::Command {
+    Cli::command().mut_args(|argument| argument.hide_env(true))
+}
+
+fn is_flag(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+fn conflict(message: &str) -> clap::Error {
+    definition().error(ErrorKind::ArgumentConflict, message)
+}
+
+/// Splits `12ms` into the number and the unit.
+fn split_unit(text: &str) -> Result<(u64, &str), String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    match number.parse() {
+        Ok(number) => Ok((number, unit)),
+        Err(_) if number.is_empty() => Err("it must start with a digit".into()),
+        Err(_) => Err("the number is too large".into()),
+    }
+}
+
+/// `500ms`, `10s`, `1m`, `1h`; a bare number is seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    /// Nobody waits longer, and sums of such times never overflow.
+    const DAYS_MAX: u64 = 365;
+    let (number, unit) = split_unit(text)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+    };
+    match number.checked_mul(unit_ms) {
+        Some(0) => Err("a time of 0 is not allowed: it must be at least 1ms".into()),
+        Some(milliseconds) if milliseconds <= DAYS_MAX * 24 * 60 * 60 * 1000 => {
+            Ok(Duration::from_millis(milliseconds))
+        }
+        _ => Err(format!("it must be at most {DAYS_MAX} days")),
+    }
+}
+
+/// Bytes, or with `k`, `m` or `g` so many KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text)?;
+    let shift = match unit {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        _ => return Err(format!("`{unit}` is no unit of size: use k, m or g")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| "the number is too large".into())
+}
+
+/// The size of something that is kept in memory for a connection.
+fn parse_head_size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if (64..=1 << 20).contains(&bytes) => Ok(bytes),
+        _ => Err("it must be from 64 to 1m".into()),
+    }
+}
+
+fn parse_workers(text: &str) -> Result<Workers, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Workers::Auto),
+        Ok(count @ 1..=1024) => Ok(Workers::Count(count)),
+        _ => Err("it must be auto or a number from 1 to 1024".into()),
+    }
+}
+
+fn parse_pin(text: &str) -> Result<Pin, String> {
+    match text {
+        "auto" => Ok(Pin::Auto),
+        "off" => Ok(Pin::Off),
+        list => {
+            let ranges: Option<Vec<_>> = list.split(',').map(parse_range).collect();
+            let message = || "it must be auto, off, or processors such as 0,2,4-7".to_owned();
+            Ok(Pin::List(ranges.ok_or_else(message)?.into_iter().flatten().collect()))
+        }
+    }
+}
+
+/// `3` or `3-5`, as far as the kernel can count processors.
+fn parse_range(text: &str) -> Option<std::ops::RangeInclusive<usize>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && last < 1024).then_some(first..=last)
+}
+
+fn parse_file_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', '\0']) || text == "." || text == ".." {
+        return Err("it must be the name of a file, without a folder".into());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        read_with_port(arguments, None)
+    }
+
+    fn read_with_port(arguments: &[&str], port: Option<&str>) -> Result<Cli, clap::Error> {
+        Cli::read(std::iter::once("oneloop").chain(arguments.iter().copied()), port.map(Into::into))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_long_flag_has_its_variable_and_its_heading() {
+        for argument in definition().get_arguments() {
+            let Some(long) = argument.get_long() else { continue };
+            let variable = format!("ONELOOP_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{long}");
+            assert!(argument.get_help_heading().is_some(), "--{long}");
+            assert!(argument.get_help().is_some(), "--{long}");
+        }
+    }
+
+    #[test]
+    fn times_have_units_and_are_never_zero() {
+        let table = [
+            ("500ms", Some(500)),
+            ("10s", Some(10_000)),
+            ("10", Some(10_000)),
+            ("1m", Some(60_000)),
+            ("1h", Some(3_600_000)),
+            ("8760h", Some(31_536_000_000)),
+            ("8761h", None),
+            ("0", None),
+            ("0ms", None),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1 s", None),
+            ("1d", None),
+            ("99999999999999999999", None),
+            ("9999999999999999999h", None),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(parse_time(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+        }
+        assert!(parse_time("0s").unwrap_err().contains("0 is not allowed"));
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        let table = [
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("16k", Some(16_384)),
+            ("32M", Some(33_554_432)),
+            ("2g", Some(2_147_483_648)),
+            ("17179869183g", Some(18_446_744_072_635_809_792)),
+            ("17179869184g", None),
+            ("k", None),
+            ("1kb", None),
+            ("-1", None),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(parse_size(text).ok(), bytes, "{text}");
+        }
+        assert!(parse_head_size("63").is_err());
+        assert_eq!(parse_head_size("1m"), Ok(1 << 20));
+        assert!(parse_head_size("1025k").is_err());
+    }
+
+    #[test]
+    fn workers_and_processors_are_numbers_or_words() {
+        assert_eq!(parse_workers("auto"), Ok(Workers::Auto));
+        assert_eq!(parse_workers("3"), Ok(Workers::Count(3)));
+        for wrong in ["0", "1025", "many", ""] {
+            assert!(parse_workers(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_pin("auto"), Ok(Pin::Auto));
+        assert_eq!(parse_pin("off"), Ok(Pin::Off));
+        assert_eq!(parse_pin("0,2,4-6"), Ok(Pin::List(vec![0, 2, 4, 5, 6])));
+        for wrong in ["", "1,", "5-4", "a", "0-99999999999", "-"] {
+            assert!(parse_pin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_help() {
+        let cli = read(&[]).unwrap();
+        assert_eq!(cli.root, PathBuf::from("."));
+        assert!(cli.listen.is_empty() && cli.port.is_none() && cli.host.is_none());
+        assert_eq!(
+            (cli.max_header, cli.max_uri, cli.max_fields, cli.max_body),
+            (16 << 10, 8 << 10, 100, 1 << 20)
+        );
+        let seconds = [cli.header_timeout, cli.idle_timeout, cli.body_timeout, cli.send_timeout, cli.grace];
+        assert_eq!(seconds.map(|time| time.as_secs()), [10, 15, 10, 30, 10]);
+        assert_eq!(
+            (cli.symlinks, cli.hidden, cli.index),
+            (Symlinks::Inside, false, vec!["index.html".to_owned()])
+        );
+        assert_eq!((cli.log_level, cli.quiet, cli.verbose), (Level::Info, false, false));
+    }
+
+    #[test]
+    fn the_root_is_an_argument_or_a_flag_but_not_both() {
+        assert_eq!(read(&["public"]).unwrap().root, PathBuf::from("public"));
+        assert_eq!(read(&["-d", "public"]).unwrap().root, PathBuf::from("public"));
+        assert_eq!(read(&["a", "--root", "b"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn listen_port_and_the_variable_have_their_order() {
+        let port = |arguments: &[&str], variable| read_with_port(arguments, variable).unwrap().port;
+        assert_eq!(port(&[], None), None);
+        assert_eq!(port(&[], Some("3000")), Some(3000));
+        assert_eq!(port(&[], Some("")), None);
+        assert_eq!(port(&["-p", "1"], Some("3000")), Some(1));
+        assert_eq!(port(&["-a", "::1"], Some("3000")), Some(3000));
+        assert_eq!(port(&["-l", "80"], Some("3000")), None);
+        assert_eq!(read(&["-l", "80", "-l", ":81"]).unwrap().listen, ["80", ":81"]);
+        assert_eq!(read(&["-l", "80", "-p", "81"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(read_with_port(&[], Some("http")).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2_and_name_the_nearest_flag() {
+        let table = [
+            (&["--prot", "80"][..], "--port"),
+            (&["--header-timeout", "0"], "0 is not allowed"),
+            (&["--max-fields", "257"], "1..=256"),
+            (&["--port", "65536"], "0..=65535"),
+            (&["--index", "a/b"], "without a folder"),
+            (&["--symlinks", "some"], "inside"),
+            (&["--max-conns", "0"], "0"),
+            (&["a", "b"], "unexpected argument"),
+        ];
+        for (arguments, expected) in table {
+            let error = read(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+            assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
+        }
+        assert_eq!(read(&["--version"]).unwrap_err().exit_code(), 0);
+        assert_eq!(read(&["--help"]).unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn the_level_follows_the_nearest_flag() {
+        let level = |arguments: &[&str]| read(arguments).unwrap().log_level;
+        assert_eq!(level(&["-q"]), Level::Error);
+        assert_eq!(level(&["-v"]), Level::Debug);
+        assert_eq!(level(&["-v", "--log-level", "trace"]), Level::Trace);
+        assert_eq!(level(&["-v", "-q"]), Level::Error);
+    }
+
+    /// The environment belongs to the whole process, so this runs in one of its own.
+    #[test]
+    fn a_flag_beats_the_environment_and_that_the_default() {
+        if std::env::var_os("ONELOOP_HEADER_TIMEOUT").is_none() {
+            let status = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "cli::tests::a_flag_beats_the_environment_and_that_the_default"])
+                .envs([
+                    ("ONELOOP_HEADER_TIMEOUT", "3s"),
+                    ("ONELOOP_LISTEN", ":81,unix:/s"),
+                    ("ONELOOP_PORT", "82"),
+                ])
+                .envs([("ONELOOP_ROOT", "env"), ("ONELOOP_HIDDEN", "yes"), ("ONELOOP_LOG_LEVEL", "warn")])
+                .status();
+            assert!(status.unwrap().success());
+            return;
+        }
+        let cli = read_with_port(&[], Some("3000")).unwrap();
+        assert_eq!(cli.header_timeout, Duration::from_secs(3));
+        assert_eq!((cli.listen, cli.port), (vec![":81".to_owned(), "unix:/s".to_owned()], None));
+        assert_eq!((cli.root, cli.hidden, cli.log_level), (PathBuf::from("env"), true, Level::Warn));
+        let cli = read(&["--header-timeout", "4s", "-a", "::1", "argument", "-v"]).unwrap();
+        assert_eq!(cli.header_timeout, Duration::from_secs(4));
+        assert_eq!((cli.listen, cli.port, cli.host.as_deref()), (vec![], Some(82), Some("::1")));
+        assert_eq!((cli.root, cli.log_level), (PathBuf::from("argument"), Level::Debug));
+        assert_eq!(read(&["-l", "80"]).unwrap().listen, ["80"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! What the operating system gives and takes: signals, limits, processors, and sockets that others opened for us.
+//!
+//! The only file of the binary with unsafe code: each block is one system call that has no safe wrapper.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Resource, Rlimit};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// TERM, INT, QUIT: finish, then exit.
+    Stop,
+    /// HUP: open everything anew.
+    Reload,
+    /// USR1: say what was done so far.
+    Report,
+}
+
+/// The signals that were sent to the process, readable like a socket.
+///
+/// SIGPIPE needs no care: Rust's runtime ignores it.
+#[derive(Debug)]
+pub(crate) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+
+impl Signals {
+    /// From here on signals are kept for [`Signals::take`] instead of ending the process.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptors left.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let signals = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1];
+        SignalDelivery::with_pipe(read, write, SignalOnly, signals).map(Self)
+    }
+
+    /// What was asked for since the last time.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Request> + use<> {
+        self.0.pending().map(|signal| match signal {
+            SIGHUP => Request::Reload,
+            SIGUSR1 => Request::Report,
+            _ => Request::Stop,
+        })
+    }
+
+    /// Sleeps until there is a signal or the time is over.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        let mut descriptors = [PollFd::new(self, PollFlags::IN)];
+        // An error, such as EINTR, is a wait that was over early: callers look again anyway.
+        let _ = rustix::event::poll(&mut descriptors, Timespec::try_from(timeout).ok().as_ref());
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+}
+
+/// What the kernel says, without the number that the standard library appends.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+/// Raises the limit on descriptors as far as we may, and returns it.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let result = rustix::process::setrlimit(Resource::Nofile, raised);
+    let effective = if result.is_ok() { limit.maximum } else { limit.current };
+    effective.unwrap_or(u64::MAX)
+}
+
+/// The processors that the process may run on.
+pub(crate) fn processors() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None);
+    allowed.map_or_else(
+        |_| Vec::new(),
+        |set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect(),
+    )
+}
+
+/// Lets the kernel hold connections back until the client has sent something, or for about `seconds`, so that the
+/// first read finds a request (tcp(7), `TCP_DEFER_ACCEPT`).
+///
+/// # Errors
+/// When the socket is not TCP.
+pub(crate) fn defer_accept(socket: impl AsFd, seconds: libc::c_int) -> io::Result<()> {
+    const SIZE: libc::socklen_t = 4;
+    const { assert!(size_of::<libc::c_int>() == SIZE as usize) };
+    // SAFETY: the descriptor is borrowed, hence open; the pointer is to a live integer of the size that is passed,
+    // and the kernel only reads it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            SIZE,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over a descriptor that the process was started with.
+///
+/// # Errors
+/// `InvalidInput` for the standard streams and for a descriptor that we opened ourselves, `EBADF` for one that is
+/// not open. Taking the same one twice is such an error too: the first time marks it as ours.
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "descriptors below 3 are the standard streams",
+        ));
+    }
+    // SAFETY: F_GETFD has no argument and reads a flag; a number that is not open gives EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no descriptor that was inherited"));
+    }
+    // SAFETY: F_SETFD changes a flag of an open descriptor and touches no memory.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open, and nobody here owns it: it did not close on exec, while everything that this
+    // process opens does, and so does, since the line above, whatever was adopted before.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes over the sockets that systemd opened for this process (`sd_listen_fds(3)`).
+///
+/// # Errors
+/// `NotFound` when systemd passed none to this process, or the error of [`adopt`].
+pub(crate) fn adopt_from_systemd() -> io::Result<Vec<OwnedFd>> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    let is_for_us = number("LISTEN_PID") == Some(std::process::id());
+    let count = number("LISTEN_FDS").filter(|&count| is_for_us && count > 0);
+    let last = count.and_then(|count| RawFd::try_from(count).ok()?.checked_add(2));
+    let Some(last) = last else {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "LISTEN_FDS and LISTEN_PID name no socket for it",
+        ));
+    };
+    (3..=last).map(adopt).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use super::*;
+
+    #[test]
+    fn only_inherited_descriptors_are_adopted_and_only_once() {
+        assert_eq!(adopt(2).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(adopt(9999).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        let ours = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(adopt(ours.as_raw_fd()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        // As it would come from a parent: open across exec.
+        rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::empty()).unwrap();
+        let number = ours.into_raw_fd();
+        let adopted = adopt(number).unwrap();
+        assert_eq!(adopted.as_raw_fd(), number);
+        assert_eq!(adopt(number).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn without_systemd_there_are_no_sockets() {
+        assert_eq!(adopt_from_systemd().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn accepting_can_be_deferred_on_tcp_only() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        defer_accept(&tcp, 1).unwrap();
+        let (unix, _) = UnixStream::pair().unwrap();
+        assert!(defer_accept(&unix, 1).is_err());
+    }
+
+    #[test]
+    fn there_is_a_processor_and_a_descriptor() {
+        assert!(!processors().is_empty());
+        let limit = raise_descriptor_limit();
+        assert!(limit > 3);
+        assert_eq!(raise_descriptor_limit(), limit);
+    }
+
+    #[test]
+    fn signals_wait_to_be_taken() {
+        let mut signals = Signals::listen().unwrap();
+        assert_eq!(signals.take().count(), 0);
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        signals.wait(Duration::from_secs(5));
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Report]);
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Reload]);
+    }
+}

@@ -1,0 +1,338 @@
+//! The life of the server: everything is opened, threads are started, signals are obeyed, and it is all ended.
+//!
+//! The main thread becomes the acceptor. It keeps its name, since that is the name of the process to `ps` and
+//! `pgrep`.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use acceptor::{AcceptError, Acceptor, Address, Listener, LocalAddress};
+use worker::handoff::Sender;
+use worker::log_writer::{self, Destination, Producer, Writer};
+use worker::{Control, Counters, Handle, Phase};
+
+use crate::os::{self, Request, Signals};
+use crate::settings::Settings;
+
+/// How long the kernel may hold a connection back until the client has sent something.
+const DEFER_ACCEPT_S: i32 = 1;
+/// How often the end of the workers is looked for while they drain.
+const DRAIN_CHECK: Duration = Duration::from_millis(10);
+/// How long the workers have to drop everything, and the access log to write what it holds.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// A server that is up.
+struct Server {
+    signals: Signals,
+    control: Arc<Control>,
+    workers: Vec<Handle>,
+    access_log: Option<Writer>,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When it cannot start, or cannot go on.
+pub(crate) fn run(mut settings: Settings) -> Result<(), ServerError> {
+    let signals = Signals::listen().map_err(ServerError::Signals)?;
+    let listeners = bind(&mut settings)?;
+    let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
+    let (access_log, producers) = start_access_log(&settings)?;
+    let control = Arc::new(Control::default());
+    let (workers, senders) = start_workers(&settings, &control, producers)?;
+    let mut acceptor =
+        Acceptor::new(settings.acceptor, listeners, senders, &signals).map_err(ServerError::Acceptor)?;
+    if !settings.is_quiet {
+        // A closed standard error is no reason not to serve.
+        let _ = io::stderr().write_all(banner(&settings, &locals).as_bytes());
+    }
+    let mut server = Server { signals, control, workers, access_log };
+    let result = server.accept_until_stopped(&mut acceptor);
+    let totals = acceptor.totals();
+    acceptor.close();
+    server.drain(settings.grace);
+    if settings.is_verbose {
+        server.report(totals);
+    }
+    if server.access_log.is_some_and(|access_log| !access_log.finish(LAST_WAIT)) {
+        tracing::warn!("the end of the access log could not be written in time");
+    }
+    result
+}
+
+fn bind(settings: &mut Settings) -> Result<Vec<Listener>, ServerError> {
+    let mut listeners = Vec::with_capacity(settings.listen.len());
+    for address in settings.listen.drain(..) {
+        let shown = address.to_string();
+        let is_unix = matches!(address, Address::Unix(_));
+        let listener = Listener::bind(address, settings.acceptor.backlog)
+            .map_err(|source| ServerError::Listen { address: shown, is_unix, source })?;
+        if settings.defers_accept
+            && matches!(listener.local_address(), LocalAddress::Tcp(_))
+            && let Err(error) = os::defer_accept(&listener, DEFER_ACCEPT_S)
+        {
+            tracing::debug!("accepting on {} cannot be deferred: {error}", listener.local_address());
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer>), ServerError> {
+    let Some(destination) = &settings.access_log else { return Ok((None, Vec::new())) };
+    let path = match destination {
+        Destination::Stdout => PathBuf::from("-"),
+        Destination::File(path) => path.clone(),
+    };
+    let (writer, producers) = log_writer::start(destination.clone(), settings.processors.len())
+        .map_err(|source| ServerError::AccessLog { path, source })?;
+    Ok((Some(writer), producers))
+}
+
+type Senders = Vec<(Sender, Arc<Counters>)>;
+
+fn start_workers(
+    settings: &Settings,
+    control: &Arc<Control>,
+    producers: Vec<Producer>,
+) -> Result<(Vec<Handle>, Senders), ServerError> {
+    let mut producers = producers.into_iter();
+    let mut workers = Vec::with_capacity(settings.processors.len());
+    let mut senders = Vec::with_capacity(settings.processors.len());
+    for (index, &processor) in settings.processors.iter().enumerate() {
+        let settings = worker::Settings { processor, ..settings.worker.clone() };
+        let (handle, sender) = worker::spawn(index, settings, Arc::clone(control), producers.next())
+            .map_err(ServerError::Worker)?;
+        senders.push((sender, Arc::clone(handle.counters())));
+        workers.push(handle);
+    }
+    Ok((workers, senders))
+}
+
+/// What is served, where, and with how much: one line each.
+fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
+    let urls: Vec<_> = locals.iter().map(url).collect();
+    format!(
+        "oneloop {} serves {}\nlistening on {}\n{} workers, at most {} connections\n",
+        env!("CARGO_PKG_VERSION"),
+        settings.root.display(),
+        urls.join(", "),
+        settings.processors.len(),
+        settings.acceptor.connections_max,
+    )
+}
+
+/// What to type into a browser. A wildcard address cannot be, so it is shown behind one that can.
+fn url(local: &LocalAddress) -> String {
+    match local {
+        LocalAddress::Tcp(address) if address.ip().is_unspecified() => {
+            format!("http://localhost:{} ({address})", address.port())
+        }
+        LocalAddress::Tcp(address) => format!("http://{address}"),
+        LocalAddress::Unix(_) => local.to_string(),
+    }
+}
+
+impl Server {
+    fn accept_until_stopped(&mut self, acceptor: &mut Acceptor) -> Result<(), ServerError> {
+        loop {
+            acceptor.run().map_err(ServerError::Accept)?;
+            for request in self.signals.take() {
+                match request {
+                    Request::Stop => return Ok(()),
+                    Request::Reload => self.reload(),
+                    Request::Report => self.report(acceptor.totals()),
+                }
+            }
+        }
+    }
+
+    fn reload(&self) {
+        tracing::info!("opening the root and the access log anew");
+        self.control.reload();
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
+        self.wake();
+    }
+
+    /// Lets the workers finish what is in flight, within `grace` or until another signal to stop, and then drops
+    /// the rest.
+    fn drain(&mut self, grace: Duration) {
+        self.control.enter(Phase::Draining);
+        self.wake();
+        if self.wait_for_workers(grace) {
+            return;
+        }
+        let cut: u64 = self.workers.iter().map(|worker| worker.counters().open_connections()).sum();
+        tracing::warn!("connections cut off: {cut}; --grace gives them more time");
+        self.control.enter(Phase::Stopping);
+        self.wake();
+        self.wait_for_workers(LAST_WAIT);
+    }
+
+    /// Whether all workers ended in time, and without another signal to stop.
+    fn wait_for_workers(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.workers.iter().all(Handle::is_finished) {
+            let is_hurried = self.signals.take().any(|request| request == Request::Stop);
+            if is_hurried || Instant::now() >= deadline {
+                return false;
+            }
+            self.signals.wait(DRAIN_CHECK);
+        }
+        true
+    }
+
+    fn wake(&self) {
+        for worker in &self.workers {
+            if let Err(error) = worker.wake() {
+                tracing::error!("worker {} cannot be woken: {error}", worker.index());
+            }
+        }
+    }
+
+    fn report(&self, totals: acceptor::Totals) {
+        for worker in &self.workers {
+            let counters = worker.counters();
+            tracing::info!(
+                worker = worker.index(),
+                open = counters.open_connections(),
+                adopted = counters.adopted.get(),
+                closed = counters.closed.get(),
+                requests = counters.requests.get(),
+                sent_bytes = counters.sent_bytes.get(),
+                header_timeouts = counters.header_timeouts.get(),
+                keep_alive_timeouts = counters.keep_alive_timeouts.get(),
+                content_timeouts = counters.content_timeouts.get(),
+                send_timeouts = counters.send_timeouts.get(),
+                truncated_files = counters.truncated_files.get(),
+                refused_requests = counters.refused_requests.get(),
+                panics = counters.panics.get(),
+                "counters"
+            );
+        }
+        tracing::info!(
+            accepted = totals.accepted,
+            shortages = totals.shortages,
+            limit_pauses = totals.limit_pauses,
+            full_pauses = totals.full_pauses,
+            "acceptor"
+        );
+    }
+}
+
+/// Why there is no server. One line: what, where, what to do.
+#[derive(Debug)]
+pub(crate) enum ServerError {
+    /// A listener could not be opened.
+    Listen {
+        /// Where.
+        address: String,
+        /// Whether that is a path.
+        is_unix: bool,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The access log could not be opened.
+    AccessLog {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    Signals(io::Error),
+    /// A worker could not be started.
+    Worker(worker::StartError),
+    /// The acceptor could not be set up.
+    Acceptor(io::Error),
+    /// The acceptor could not go on.
+    Accept(AcceptError),
+}
+
+/// What to do when nobody can listen there.
+fn listen_advice(error: &io::Error, is_unix: bool) -> &'static str {
+    match (error.kind(), is_unix) {
+        (io::ErrorKind::AddrInUse, true) => "stop what listens there, or remove the file if it is no socket",
+        (io::ErrorKind::AddrInUse, false) => "stop what listens there, or choose another --port",
+        (io::ErrorKind::PermissionDenied, true) => "choose a folder that this user may write to",
+        (io::ErrorKind::PermissionDenied, false) => {
+            "choose a --port from 1024 up, run as root, or grant CAP_NET_BIND_SERVICE"
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => "choose an address of this machine with --listen or --host",
+        (_, true) => "choose another path with --listen",
+        (_, false) => "choose another address with --listen",
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, is_unix, source } => {
+                let (reason, advice) = (os::reason(source), listen_advice(source, *is_unix));
+                write!(f, "cannot listen on {address}: {reason}; {advice}")
+            }
+            Self::AccessLog { path, source } => write!(
+                f,
+                "cannot write the access log {}: {}; choose another --access-log",
+                path.display(),
+                os::reason(source)
+            ),
+            Self::Signals(source) => write!(f, "cannot receive signals: {}", os::reason(source)),
+            Self::Worker(source) => write!(f, "cannot start a worker: {source}"),
+            Self::Acceptor(source) => write!(f, "cannot set up the acceptor: {}", os::reason(source)),
+            Self::Accept(source) => source.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { source, .. }
+            | Self::AccessLog { source, .. }
+            | Self::Signals(source)
+            | Self::Acceptor(source) => Some(source),
+            Self::Worker(source) => Some(source),
+            Self::Accept(source) => Some(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_can_be_typed_into_a_browser() {
+        let table = [
+            (LocalAddress::Tcp(([127, 0, 0, 1], 80).into()), "http://127.0.0.1:80"),
+            (LocalAddress::Tcp(([0, 0, 0, 0], 80).into()), "http://localhost:80 (0.0.0.0:80)"),
+            (LocalAddress::Tcp("[::]:8080".parse().unwrap()), "http://localhost:8080 ([::]:8080)"),
+            (LocalAddress::Tcp("[::1]:8080".parse().unwrap()), "http://[::1]:8080"),
+            (LocalAddress::Unix(Some("/run/s".into())), "unix:/run/s"),
+        ];
+        for (local, shown) in table {
+            assert_eq!(url(&local), shown);
+        }
+    }
+
+    #[test]
+    fn a_failure_to_listen_says_what_where_and_what_to_do() {
+        let error = |kind: io::ErrorKind, is_unix| {
+            ServerError::Listen { address: "x".into(), is_unix, source: kind.into() }.to_string()
+        };
+        let in_use = error(io::ErrorKind::AddrInUse, false);
+        assert!(in_use.starts_with("cannot listen on x: ") && in_use.ends_with("another --port"), "{in_use}");
+        assert!(error(io::ErrorKind::PermissionDenied, false).contains("1024"));
+        assert!(error(io::ErrorKind::PermissionDenied, true).contains("folder"));
+        assert!(error(io::ErrorKind::NotFound, true).contains("--listen"));
+        let source = rustix::io::Errno::ACCESS.into();
+        let line = ServerError::Listen { address: "127.0.0.1:80".into(), is_unix: false, source }.to_string();
+        assert!(line.starts_with("cannot listen on 127.0.0.1:80: Permission denied; "), "{line}");
+    }
+}

@@ -1,0 +1,486 @@
+//! From the command line to what each room reads: everything is validated here, once, and never per request.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use acceptor::Address;
+use protocol::Limits;
+use worker::log_writer::Destination;
+use worker::{Deadlines, SiteSettings};
+
+use crate::cli::{Cli, Pin, Symlinks, Workers};
+use crate::os;
+
+const DEFAULT_PORT: u16 = 8080;
+/// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
+const HANDOFF_CAPACITY: usize = 1024;
+/// Descriptors of the process that are neither connections nor cached files, and those of each worker.
+const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_PER_WORKER: u64 = 4;
+/// The kernel's own limit (`fs.nr_open`) when there is no other.
+const DESCRIPTORS_CEILING: u64 = 1 << 20;
+/// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
+/// ours: only a header timeout beside which a second is small is worth the system calls saved.
+const DEFERRING_HEADER_MS_MIN: u64 = 5000;
+
+/// What the machine offers.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// Descriptors that the process may have.
+    pub(crate) descriptors_max: u64,
+    /// Processors that it may run on.
+    pub(crate) processors: Vec<usize>,
+    /// Threads that can run at once, quotas of containers considered.
+    pub(crate) parallelism: usize,
+}
+
+impl Machine {
+    /// Looks at the machine, and raises our limit on descriptors.
+    pub(crate) fn look() -> Self {
+        Self {
+            descriptors_max: os::raise_descriptor_limit(),
+            processors: os::processors(),
+            parallelism: num_cpus::get(),
+        }
+    }
+}
+
+/// Everything that the server is started with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// For the acceptor.
+    pub(crate) acceptor: acceptor::Settings,
+    /// For every worker, but for its processor.
+    pub(crate) worker: worker::Settings,
+    /// One worker for each: the processor it is bound to.
+    pub(crate) processors: Vec<Option<usize>>,
+    /// Where to listen.
+    pub(crate) listen: Vec<Address>,
+    /// Whether the kernel may hold back connections that have sent nothing yet.
+    pub(crate) defers_accept: bool,
+    /// Where requests are logged.
+    pub(crate) access_log: Option<Destination>,
+    /// How long requests in flight have when the server stops.
+    pub(crate) grace: Duration,
+    /// The root without symbolic links, for the banner.
+    pub(crate) root: PathBuf,
+    /// Whether nothing but errors is said.
+    pub(crate) is_quiet: bool,
+    /// Whether the counters are logged at exit.
+    pub(crate) is_verbose: bool,
+}
+
+impl Settings {
+    /// Validates what the command line asks for.
+    ///
+    /// Adopts inherited sockets, so it comes before anything that opens descriptors.
+    ///
+    /// # Errors
+    /// The flag to blame, what is wrong with it, and what to do.
+    pub(crate) fn new(cli: &Cli, machine: &Machine, stdout_is_terminal: bool) -> Result<Self, SettingsError> {
+        let workers = match cli.workers {
+            Workers::Auto => machine.parallelism.max(1),
+            Workers::Count(count) => count,
+        };
+        let listen = addresses(cli)?;
+        let root = check_root(&cli.root)?;
+        let budget = Budget::new(cli, machine, workers);
+        let deadlines = deadlines(cli);
+        let limits = Limits {
+            head_bytes_max: cli.max_header,
+            target_bytes_max: cli.max_uri,
+            fields_max: cli.max_fields.into(),
+            content_bytes_max: cli.max_body,
+        };
+        let worker = worker::Settings {
+            limits,
+            deadlines,
+            // Any worker may end up with all connections: turns are strict, but lifetimes differ.
+            connections_max: saturate(budget.connections_max),
+            handoff_capacity: HANDOFF_CAPACITY,
+            processor: None,
+            site: site(cli, budget.open_files_max),
+        };
+        Ok(Self {
+            acceptor: acceptor::Settings {
+                backlog: cli.backlog.into(),
+                connections_max: budget.connections_max,
+            },
+            worker,
+            processors: processors(&cli.pin, machine, workers)?,
+            listen,
+            defers_accept: deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
+            access_log: access_log(cli.access_log.as_deref(), stdout_is_terminal),
+            grace: cli.grace,
+            root,
+            is_quiet: cli.quiet,
+            is_verbose: cli.verbose,
+        })
+    }
+}
+
+/// How the descriptors are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Budget {
+    connections_max: u64,
+    open_files_max: usize,
+}
+
+impl Budget {
+    fn new(cli: &Cli, machine: &Machine, workers: usize) -> Self {
+        let workers = workers as u64;
+        let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
+        let wanted = u64::from(cli.open_cache);
+        let open_files = wanted.min(descriptors / 4 / workers).max(1);
+        if open_files < wanted {
+            tracing::debug!(
+                "--open-cache lowered from {wanted} to {open_files}: \
+                 caches may take a quarter of the {descriptors} descriptors"
+            );
+        }
+        let reserved = DESCRIPTORS_RESERVED + workers * (DESCRIPTORS_PER_WORKER + open_files);
+        // With very few descriptors rather be short of them now and then than hardly serve at all.
+        let affordable = descriptors.saturating_sub(reserved).max(descriptors / 4).max(1);
+        let connections_max = cli.max_conns.unwrap_or(affordable);
+        if connections_max > affordable {
+            tracing::warn!(
+                "--max-conns {connections_max} is more than the limit of {descriptors} descriptors allows, \
+                 about {affordable}: raise it with `ulimit -n` or LimitNOFILE="
+            );
+        }
+        Self { connections_max, open_files_max: saturate(open_files) }
+    }
+}
+
+fn saturate(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn deadlines(cli: &Cli) -> Deadlines {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Deadlines {
+        header_ms: milliseconds(cli.header_timeout),
+        keep_alive_ms: milliseconds(cli.idle_timeout),
+        content_ms: milliseconds(cli.body_timeout),
+        send_ms: milliseconds(cli.send_timeout),
+        ..Deadlines::default()
+    }
+}
+
+fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
+    SiteSettings {
+        // Not canonical: when a link in it is changed, a reload must see the new directory.
+        root: cli.root.clone(),
+        index: cli.index.clone(),
+        hidden: cli.hidden,
+        symlinks: match cli.symlinks {
+            Symlinks::Never => worker::Symlinks::Never,
+            Symlinks::Inside => worker::Symlinks::Inside,
+            Symlinks::Any => worker::Symlinks::Any,
+        },
+        open_files_max,
+        memory_bytes_max: saturate(cli.mem_cache),
+        check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// A directory that can be listed and entered, or a regular file that can be read.
+fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
+    let check = || {
+        let kind = fs::metadata(path)?.file_type();
+        if kind.is_dir() {
+            fs::read_dir(path)?;
+            fs::metadata(path.join("."))?;
+        } else if kind.is_file() {
+            fs::File::open(path)?;
+        } else {
+            return Err(io::Error::other("it is neither a directory nor a regular file"));
+        }
+        path.canonicalize()
+    };
+    check().map_err(|source| SettingsError::Root { path: path.to_owned(), source })
+}
+
+fn processors(pin: &Pin, machine: &Machine, workers: usize) -> Result<Vec<Option<usize>>, SettingsError> {
+    let list = match pin {
+        Pin::Off => return Ok(vec![None; workers]),
+        Pin::Auto => &machine.processors,
+        Pin::List(list) => list,
+    };
+    if let Some(&processor) = list.iter().find(|processor| !machine.processors.contains(processor)) {
+        return Err(SettingsError::Processor { processor, allowed: machine.processors.clone() });
+    }
+    if list.is_empty() {
+        return Ok(vec![None; workers]);
+    }
+    Ok(list.iter().copied().cycle().take(workers).map(Some).collect())
+}
+
+fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destination> {
+    match argument {
+        Some("off") => None,
+        None if !stdout_is_terminal => None,
+        None | Some("-") => Some(Destination::Stdout),
+        Some(path) => Some(Destination::File(path.into())),
+    }
+}
+
+fn addresses(cli: &Cli) -> Result<Vec<Address>, SettingsError> {
+    if cli.listen.is_empty() {
+        let port = cli.port.unwrap_or(DEFAULT_PORT);
+        let host = cli.host.as_deref().unwrap_or_default();
+        let shown = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        return Ok(vec![endpoint(&shown, host, port)?]);
+    }
+    let mut addresses = Vec::with_capacity(cli.listen.len());
+    for text in &cli.listen {
+        if text == "systemd" {
+            let sockets =
+                os::adopt_from_systemd().map_err(|source| SettingsError::inherited(text, source))?;
+            addresses.extend(sockets.into_iter().map(Address::Inherited));
+        } else {
+            addresses.push(parse_address(text)?);
+        }
+    }
+    Ok(addresses)
+}
+
+fn parse_address(text: &str) -> Result<Address, SettingsError> {
+    let malformed = || SettingsError::Address { text: text.to_owned() };
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() { Err(malformed()) } else { Ok(Address::Unix(path.into())) };
+    }
+    if let Some(number) = text.strip_prefix("fd:") {
+        let number = number.parse().map_err(|_| malformed())?;
+        let descriptor = os::adopt(number).map_err(|source| SettingsError::inherited(text, source))?;
+        return Ok(Address::Inherited(descriptor));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let port = port.parse().map_err(|_| malformed())?;
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err(malformed());
+    }
+    endpoint(text, host, port)
+}
+
+/// An address to bind: every one of the machine for no host, the address itself, or what the name stands for.
+/// Of several addresses IPv4 is taken, as every client tries it.
+fn endpoint(text: &str, host: &str, port: u16) -> Result<Address, SettingsError> {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if matches!(host, "" | "*" | "::") {
+        return Ok(Address::DualStack { port });
+    }
+    let unresolved = |source| SettingsError::Unresolved { text: text.to_owned(), source };
+    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(unresolved)?.collect();
+    let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    address.copied().map(Address::Tcp).ok_or_else(|| unresolved(io::Error::other("the name has no address")))
+}
+
+/// What is wrong with the configuration, on this machine. One line: what, where, what to do.
+#[derive(Debug)]
+pub(crate) enum SettingsError {
+    /// The root cannot be served.
+    Root {
+        /// As it was given.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Not a form of address.
+    Address {
+        /// As it was given.
+        text: String,
+    },
+    /// The host name means nothing here.
+    Unresolved {
+        /// As it was given.
+        text: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// There is no such descriptor for us.
+    Inherited {
+        /// As it was given.
+        text: String,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The process may not run there.
+    Processor {
+        /// The one that was asked for.
+        processor: usize,
+        /// Those that there are.
+        allowed: Vec<usize>,
+    },
+}
+
+impl SettingsError {
+    fn inherited(text: &str, source: io::Error) -> Self {
+        Self::Inherited { text: text.to_owned(), source }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root { path, source } => write!(
+                f,
+                "cannot serve {}: {}; give --root a directory or file that exists and is readable",
+                path.display(),
+                os::reason(source)
+            ),
+            Self::Address { text } => write!(
+                f,
+                "cannot listen on {text}: that is no address; give --listen a PORT, HOST:PORT, [IPV6]:PORT, \
+                 unix:PATH, fd:N or systemd"
+            ),
+            Self::Unresolved { text, source } => write!(
+                f,
+                "cannot listen on {text}: {}; give --listen or --host an address or name of this machine",
+                os::reason(source)
+            ),
+            Self::Inherited { text, source } => write!(
+                f,
+                "cannot listen on {text}: {}; start oneloop from what opens the sockets, or choose another --listen",
+                os::reason(source)
+            ),
+            Self::Processor { processor, allowed } => write!(
+                f,
+                "cannot bind a worker to processor {processor}: the process may run on {allowed:?}; change --pin"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
+                Some(source)
+            }
+            Self::Address { .. } | Self::Processor { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: (u64, usize) = (20_000, 4);
+
+    fn machine() -> Machine {
+        Machine { descriptors_max: MACHINE.0, processors: vec![0, 1, 4, 5], parallelism: MACHINE.1 }
+    }
+
+    fn cli(arguments: &[&str]) -> Cli {
+        Cli::read(std::iter::once("oneloop").chain(arguments.iter().copied()), None).unwrap()
+    }
+
+    fn settings(arguments: &[&str]) -> Result<Settings, SettingsError> {
+        Settings::new(&cli(arguments), &machine(), false)
+    }
+
+    #[test]
+    fn every_form_of_address_is_understood() {
+        let table = [
+            ("8080", "[::]:8080"),
+            (":80", "[::]:80"),
+            ("*:80", "[::]:80"),
+            ("[::]:80", "[::]:80"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("[::1]:80", "[::1]:80"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("unix:/run/a:b", "unix:/run/a:b"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(parse_address(text).unwrap().to_string(), shown, "{text}");
+        }
+        for wrong in
+            ["", ":", "host", "1.2.3.4", "::1:80", "[::1]", "a:65536", "80:", "unix:", "fd:x", "http://a:1"]
+        {
+            assert!(matches!(parse_address(wrong), Err(SettingsError::Address { .. })), "{wrong}");
+        }
+        assert!(matches!(parse_address("fd:9999"), Err(SettingsError::Inherited { .. })));
+        assert!(matches!(parse_address("fd:1"), Err(SettingsError::Inherited { .. })));
+    }
+
+    #[test]
+    fn shorthands_make_one_address() {
+        let shown = |arguments: &[&str]| {
+            let addresses = addresses(&cli(arguments)).unwrap();
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(&[]), "[::]:8080");
+        assert_eq!(shown(&["-p", "0"]), "[::]:0");
+        assert_eq!(shown(&["-a", "127.0.0.1"]), "127.0.0.1:8080");
+        assert_eq!(shown(&["-a", "::1", "-p", "80"]), "[::1]:80");
+        assert_eq!(shown(&["-l", "127.0.0.1:1", "-l", "unix:s"]), "127.0.0.1:1 unix:s");
+    }
+
+    #[test]
+    fn descriptors_are_shared_between_files_and_connections() {
+        let budget = |arguments: &[&str], descriptors_max, workers| {
+            let budget = Budget::new(&cli(arguments), &Machine { descriptors_max, ..machine() }, workers);
+            (budget.connections_max, budget.open_files_max)
+        };
+        assert_eq!(budget(&[], 20_000, 2), (20_000 - 64 - 2 * (4 + 2500), 2500));
+        assert_eq!(budget(&["--open-cache", "100"], 20_000, 2), (20_000 - 64 - 2 * 104, 100));
+        assert_eq!(budget(&["--max-conns", "7"], 20_000, 2), (7, 2500));
+        assert_eq!(budget(&["--max-conns", "30000"], 20_000, 2), (30_000, 2500));
+        assert_eq!(budget(&[], 64, 2), (16, 8), "few descriptors still serve");
+        assert_eq!(budget(&[], 3, 8), (1, 1));
+        assert_eq!(budget(&[], u64::MAX, 1).1, 4096);
+    }
+
+    #[test]
+    fn workers_are_bound_in_turns_and_only_where_they_may_run() {
+        let bound = |arguments: &[&str]| settings(arguments).map(|settings| settings.processors);
+        assert_eq!(bound(&[]).unwrap(), [None; 4]);
+        assert_eq!(bound(&["-t", "2", "--pin", "auto"]).unwrap(), [Some(0), Some(1)]);
+        assert_eq!(bound(&["-t", "3", "--pin", "5,0"]).unwrap(), [Some(5), Some(0), Some(5)]);
+        let error = bound(&["--pin", "0-2"]).unwrap_err();
+        assert!(error.to_string().contains("processor 2") && error.to_string().contains("--pin"), "{error}");
+    }
+
+    #[test]
+    fn the_root_must_be_there_and_servable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.txt");
+        fs::write(&file, "a").unwrap();
+        let root = |path: &Path| settings(&["--root", path.to_str().unwrap()]);
+        assert_eq!(root(folder.path()).unwrap().root, folder.path().canonicalize().unwrap());
+        assert!(root(&file).is_ok());
+        for wrong in [folder.path().join("missing").as_path(), Path::new("/dev/null")] {
+            let line = root(wrong).unwrap_err().to_string();
+            assert!(line.starts_with(&format!("cannot serve {}: ", wrong.display())), "{line}");
+            assert!(line.contains("--root") && !line.contains("os error") && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_access_log_is_off_unless_somebody_looks() {
+        assert!(access_log(None, false).is_none());
+        assert!(matches!(access_log(None, true), Some(Destination::Stdout)));
+        assert!(access_log(Some("off"), true).is_none());
+        assert!(matches!(access_log(Some("-"), false), Some(Destination::Stdout)));
+        assert!(
+            matches!(access_log(Some("a.log"), false), Some(Destination::File(path)) if path == Path::new("a.log"))
+        );
+    }
+
+    #[test]
+    fn accepting_is_deferred_only_beside_a_long_header_timeout() {
+        assert!(settings(&[]).unwrap().defers_accept);
+        assert!(!settings(&["--header-timeout", "1s"]).unwrap().defers_accept);
+    }
+}
