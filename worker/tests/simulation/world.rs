@@ -1,0 +1,430 @@
+//! One life: the socket, the clock, the order of events, and the fault.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oneloop_worker::clock::Clock;
+use oneloop_worker::close::CloseReason;
+use oneloop_worker::connection::{Connection, Fate};
+use oneloop_worker::context::Context;
+use oneloop_worker::site::Site;
+use oneloop_worker::site::resolve::Root;
+use oneloop_worker::transport::Transport;
+use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
+
+use super::client::{self, Expected, FILES};
+
+/// Numbers that look random and depend on the seed alone (splitmix64).
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn chance(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+/// What goes wrong in a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// The peer resets the connection.
+    Reset,
+    /// The client stops reading.
+    StopReading,
+    /// The client stops sending somewhere in its script.
+    StopSending,
+    /// The file that is being sent gets shorter.
+    Truncate,
+    /// The server is told to end.
+    Drain,
+}
+
+impl Fault {
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Reset, Self::StopReading, Self::StopSending, Self::Truncate, Self::Drain];
+}
+
+/// The socket, as both sides see it.
+#[derive(Debug)]
+pub struct Wire {
+    inbound: VecDeque<u8>,
+    is_end_of_stream: bool,
+    is_reset_by_peer: bool,
+    /// Everything the server has sent.
+    pub outbound: Vec<u8>,
+    /// How much of it the client has not read, at most `capacity`.
+    unread: usize,
+    capacity: usize,
+    /// Whether the server was told that there is no room, so that it is owed an event.
+    is_blocked: bool,
+    is_finished: bool,
+    is_reset_on_close: bool,
+    random: Random,
+}
+
+impl Wire {
+    fn room(&mut self, wanted: usize) -> io::Result<usize> {
+        assert!(!self.is_finished, "sent after the end");
+        if self.is_reset_by_peer {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let room = self.capacity - self.unread;
+        if room < wanted {
+            self.is_blocked = true;
+        }
+        if room == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(room.min(wanted)) }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.outbound.extend_from_slice(bytes);
+        self.unread += bytes.len();
+    }
+}
+
+/// The server's end of the wire.
+#[derive(Debug)]
+pub struct Simulated(Rc<RefCell<Wire>>);
+
+impl Transport for Simulated {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wire = &mut *self.0.borrow_mut();
+        if wire.is_reset_by_peer {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if wire.inbound.is_empty() {
+            return if wire.is_end_of_stream { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let bytes = wire.inbound.len().min(buffer.len());
+        for (place, byte) in buffer.iter_mut().zip(wire.inbound.drain(..bytes)) {
+            *place = byte;
+        }
+        Ok(bytes)
+    }
+
+    fn send(&mut self, bytes: &[u8], _more_follows: bool) -> io::Result<usize> {
+        let wire = &mut *self.0.borrow_mut();
+        let sent = wire.room(bytes.len())?;
+        wire.put(&bytes[..sent]);
+        Ok(sent)
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, bytes: usize) -> io::Result<usize> {
+        let wire = &mut *self.0.borrow_mut();
+        let room = wire.room(bytes)?;
+        // The kernel may send less for reasons of its own.
+        let mut part = vec![0; if wire.random.chance(4) { 1 + wire.random.below(room) } else { room }];
+        let read = rustix::io::pread(file, &mut part, offset)?;
+        wire.put(&part[..read]);
+        Ok(read)
+    }
+
+    fn unacknowledged_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.borrow().unread as u64)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let wire = &mut *self.0.borrow_mut();
+        wire.is_finished = true;
+        if wire.is_reset_by_peer { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
+    }
+
+    fn reset_on_close(&mut self) {
+        self.0.borrow_mut().is_reset_on_close = true;
+    }
+}
+
+/// A life and everything in it.
+pub struct World {
+    pub fault: Fault,
+    pub wire: Rc<RefCell<Wire>>,
+    pub steps: usize,
+    random: Random,
+    victim: PathBuf,
+    script: VecDeque<u8>,
+    expected: Vec<Expected>,
+    cx: Context,
+    connection: Connection<Simulated>,
+    fate: Fate,
+    now_ms: u64,
+    has_struck: bool,
+    strikes_at_step: usize,
+}
+
+const DEADLINES: Deadlines =
+    Deadlines { header_ms: 1_000_000, keep_alive_ms: 1_500_000, content_ms: 1_200_000, send_ms: 900_000, linger_ms: 500_000 };
+const STEPS_MAX: usize = 400_000;
+
+impl World {
+    pub fn new(seed: u64, directory: &Path) -> Self {
+        let mut random = Random::new(seed);
+        for (name, length) in FILES {
+            let path = directory.join(name);
+            // Written once; only the victim may have been cut by the life before.
+            if fs::metadata(&path).map_or(true, |metadata| metadata.len() != length as u64) {
+                fs::write(&path, client::content_of(name)).unwrap();
+            }
+        }
+        let fault = Fault::ALL[random.below(Fault::ALL.len())];
+        let mut script = VecDeque::new();
+        let mut expected = Vec::new();
+        for _ in 0..random.below(30) {
+            let (request, response) = client::exchange(&mut random);
+            script.extend(request);
+            expected.push(response);
+        }
+        if random.chance(2) {
+            let (request, response) = client::last_exchange(&mut random);
+            script.extend(request);
+            expected.push(response);
+        }
+        let capacity = [1 + random.below(100), 1_000 + random.below(10_000), 300_000][random.below(3)];
+        let wire = Rc::new(RefCell::new(Wire {
+            inbound: VecDeque::new(),
+            is_end_of_stream: false,
+            is_reset_by_peer: false,
+            outbound: Vec::new(),
+            unread: 0,
+            capacity,
+            is_blocked: false,
+            is_finished: false,
+            is_reset_on_close: false,
+            random: Random::new(seed ^ 0x5555),
+        }));
+        let cx = context(directory);
+        let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
+        Self {
+            fault,
+            wire,
+            steps: 0,
+            strikes_at_step: random.below(400),
+            random,
+            victim: directory.join("victim"),
+            script,
+            expected,
+            cx,
+            connection,
+            fate: Fate::Wait,
+            now_ms: 0,
+            has_struck: false,
+        }
+    }
+
+    /// Plays until the connection ends.
+    pub fn play(&mut self) -> CloseReason {
+        self.advance();
+        loop {
+            if let Fate::Close(reason) = self.fate {
+                self.connection.end(&mut self.cx);
+                return reason;
+            }
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "the connection gets nowhere");
+            if self.fault != Fault::None && !self.has_struck && self.steps >= self.strikes_at_step {
+                self.strike();
+            } else if self.is_quiet() {
+                self.sleep_until_deadline();
+            } else {
+                self.something_happens();
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        self.fate = self.connection.advance(&mut self.cx);
+        assert!(self.cx.output.is_empty(), "responses were left in the shared buffer");
+    }
+
+    /// An event, as an edge-triggered poll gives them: only where something has changed, but sometimes for
+    /// nothing.
+    fn something_happens(&mut self) {
+        match self.random.below(10) {
+            0..=3 => self.deliver(),
+            4..=7 => self.client_reads(),
+            8 if self.random.chance(3) => {
+                self.connection.readable(false);
+                self.advance();
+            }
+            8 => {}
+            _ => self.pass_time(1),
+        }
+        if self.fate == Fate::Again && self.random.chance(2) {
+            self.advance();
+        }
+    }
+
+    fn deliver(&mut self) {
+        let is_stopped = self.has_struck && self.fault == Fault::StopSending;
+        if self.script.is_empty() || is_stopped {
+            return;
+        }
+        let most = if self.random.chance(2) { 40 } else { 20_000 };
+        let bytes = (1 + self.random.below(most)).min(self.script.len());
+        self.wire.borrow_mut().inbound.extend(self.script.drain(..bytes));
+        self.connection.readable(false);
+        self.advance();
+    }
+
+    fn client_reads(&mut self) {
+        if self.has_struck && self.fault == Fault::StopReading {
+            return;
+        }
+        let most = if self.random.chance(3) { 200 } else { 200_000 };
+        let bytes = 1 + self.random.below(most);
+        let mut wire = self.wire.borrow_mut();
+        wire.unread -= bytes.min(wire.unread);
+        let becomes_writable = std::mem::take(&mut wire.is_blocked);
+        drop(wire);
+        if becomes_writable && self.connection.wants_write() {
+            self.advance();
+        }
+    }
+
+    fn pass_time(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.cx.clock.set(self.now_ms, 1_800_000_000);
+        if self.now_ms >= self.connection.deadline_ms() {
+            self.fate = self.connection.expire(&mut self.cx);
+        }
+    }
+
+    /// Nothing will happen any more unless time passes: everything was delivered and read, as far as the client
+    /// means to.
+    fn is_quiet(&self) -> bool {
+        let wire = self.wire.borrow();
+        let stops = |fault| self.has_struck && self.fault == fault;
+        let is_delivered = self.script.is_empty() || stops(Fault::StopSending);
+        let is_read = stops(Fault::StopReading) || (wire.unread == 0 && !wire.is_blocked);
+        is_delivered && is_read && self.fate == Fate::Wait
+    }
+
+    fn sleep_until_deadline(&mut self) {
+        // Half of the clients that have nothing more to say close their side first.
+        let is_over = self.script.is_empty() && self.random.chance(2);
+        if is_over && !self.wire.borrow().is_end_of_stream {
+            self.wire.borrow_mut().is_end_of_stream = true;
+            self.connection.readable(true);
+            return self.advance();
+        }
+        let deadline_ms = self.connection.deadline_ms();
+        assert!(deadline_ms > self.now_ms, "a wait without a deadline");
+        assert!(deadline_ms <= self.now_ms + 1_500_000, "a deadline further off than any that is set");
+        self.pass_time(deadline_ms - self.now_ms);
+    }
+
+    fn strike(&mut self) {
+        self.has_struck = true;
+        match self.fault {
+            Fault::None | Fault::StopReading | Fault::StopSending => {}
+            Fault::Reset => {
+                self.wire.borrow_mut().is_reset_by_peer = true;
+                self.connection.readable(true);
+                self.advance();
+            }
+            Fault::Truncate => {
+                fs::File::options().write(true).open(&self.victim).unwrap().set_len(1_000).unwrap();
+            }
+            Fault::Drain => {
+                self.cx.is_draining = true;
+                self.connection.readable(false);
+                self.advance();
+            }
+        }
+    }
+
+    /// Whether the life ended as it should have.
+    pub fn judge(&self, reason: CloseReason) {
+        let wire = self.wire.borrow();
+        let truncated = self.has_struck && self.fault == Fault::Truncate;
+        let (complete, is_cut) = match truncated {
+            false => client::check(&wire.outbound, &self.expected),
+            // The victim has another content now; what came of it in full before is checked by the other lives.
+            true => (0, false),
+        };
+        let is_all = complete == self.expected.len() && self.script.is_empty();
+        let detail = format!(
+            "{:?}, {reason:?}: {complete} of {} responses, cut {is_cut}, {} bytes unsent",
+            self.fault, self.expected.len(), self.script.len()
+        );
+        assert_eq!(wire.is_reset_on_close, reason.needs_reset(), "{detail}");
+        match (self.has_struck, self.fault) {
+            (false, _) | (true, Fault::None) => {
+                assert!(is_all, "{detail}");
+                let is_end = matches!(
+                    reason,
+                    CloseReason::Finished
+                        | CloseReason::KeepAliveTimeout
+                        | CloseReason::LingerTimeout
+                        | CloseReason::HeaderTimeout
+                );
+                assert!(is_end, "{detail}");
+            }
+            (true, Fault::StopReading) => assert!(!is_cut || reason == CloseReason::SendTimeout, "{detail}"),
+            (true, Fault::StopSending) => assert!(!is_cut, "{detail}"),
+            (true, Fault::Drain) => assert!(!is_cut && reason != CloseReason::KeepAliveTimeout, "{detail}"),
+            (true, Fault::Reset | Fault::Truncate) => {}
+        }
+        if truncated {
+            self.judge_truncated(&wire.outbound, reason, &detail);
+        }
+    }
+
+    /// A response whose file was cut must be cut itself, by a reset, and nothing may follow it.
+    fn judge_truncated(&self, outbound: &[u8], reason: CloseReason, detail: &str) {
+        let before = self.expected.iter().position(|expected| {
+            expected.content.as_ref().is_some_and(|content| content.len() > 16 << 10)
+        });
+        if reason == CloseReason::TruncatedFile {
+            let (_, is_cut) = client::check_prefix(outbound, &self.expected);
+            assert!(is_cut && before.is_some(), "{detail}");
+        }
+    }
+}
+
+fn context(directory: &Path) -> Context {
+    let site = SiteSettings {
+        root: directory.to_owned(),
+        index: vec!["index.html".to_owned()],
+        hidden: false,
+        symlinks: Symlinks::Inside,
+        open_files_max: 16,
+        memory_bytes_max: 1 << 20,
+        check_interval_ms: 1_000,
+    };
+    let settings = Settings {
+        limits: protocol_limits(),
+        deadlines: DEADLINES,
+        connections_max: 1,
+        handoff_capacity: 1,
+        processor: None,
+        site: site.clone(),
+    };
+    let root = Root::open(directory, Symlinks::Inside).unwrap();
+    Context::new(&settings, Site::new(site, root), Arc::new(Counters::default()), None, Clock::fixed(0, 1_800_000_000))
+}
+
+fn protocol_limits() -> protocol::Limits {
+    protocol::Limits::default()
+}
