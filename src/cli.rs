@@ -58,8 +58,8 @@ pub(crate) struct Cli {
     pub(crate) hidden: bool,
 
     /// Symbolic links to follow: none, those that stay below the root, or all
-    #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH",
-        default_value_t = Symlinks::Inside, help_heading = "Content")]
+    #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH", default_value_t = Symlinks::Inside)]
+    #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
 
     /// Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated
