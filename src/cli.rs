@@ -19,7 +19,6 @@ EXAMPLES:
   oneloop                               serve this folder on port 8080
   oneloop public -p 80                  serve ./public on port 80, IPv4 and IPv6
   oneloop public -l 127.0.0.1:0         on a free port, which the banner names
-  oneloop public -l :80 -l unix:/run/oneloop.sock
   oneloop public -l systemd             on the sockets that systemd opened
   oneloop report.pdf                    serve one file
   PORT=3000 oneloop public              as hosting platforms start it
@@ -28,6 +27,10 @@ SIGNALS:
   TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
   HUP               open the root and the access log anew
   USR1              log the counters of every worker";
+
+const LISTEN_HELP: &str = "\
+Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated \
+[default: [::]:8080, which covers IPv4 too]";
 
 /// A static-file and HTTP server for Linux: one loop per thread, zero-copy, never blocks.
 #[derive(Clone, Debug, Parser)]
@@ -38,14 +41,8 @@ pub(crate) struct Cli {
     root_argument: Option<PathBuf>,
 
     /// Directory to serve, or one file
-    #[arg(
-        short = 'd',
-        long,
-        env = "ONELOOP_ROOT",
-        value_name = "PATH",
-        default_value = ".",
-        help_heading = "Content"
-    )]
+    #[arg(short = 'd', long, env = "ONELOOP_ROOT", value_name = "PATH", default_value = ".")]
+    #[arg(help_heading = "Content")]
     pub(crate) root: PathBuf,
 
     /// Files to look for, in order, when a directory is asked for
@@ -58,20 +55,13 @@ pub(crate) struct Cli {
     pub(crate) hidden: bool,
 
     /// Symbolic links to follow: none, those that stay below the root, or all
-    #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH",
-        default_value_t = Symlinks::Inside, help_heading = "Content")]
+    #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH", default_value_t = Symlinks::Inside)]
+    #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
 
-    /// Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated
-    /// [default: [::]:8080, which covers IPv4 too]
-    #[arg(
-        short,
-        long,
-        env = "ONELOOP_LISTEN",
-        value_name = "ADDR",
-        value_delimiter = ',',
-        help_heading = "Listening"
-    )]
+    /// Addresses as they were given.
+    #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
+    #[arg(help_heading = "Listening")]
     pub(crate) listen: Vec<String>,
 
     /// TCP port, 0 for a free one; the variable PORT is honoured too
@@ -83,14 +73,8 @@ pub(crate) struct Cli {
     pub(crate) host: Option<String>,
 
     /// Connections that the kernel queues until they are accepted
-    #[arg(
-        long,
-        env = "ONELOOP_BACKLOG",
-        value_name = "N",
-        default_value_t = 4096,
-        help_heading = "Listening"
-    )]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "ONELOOP_BACKLOG", value_name = "N", default_value_t = 4096)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "Listening")]
     pub(crate) backlog: u16,
 
     /// Worker threads; auto is one for each processor that may be used
@@ -119,14 +103,8 @@ pub(crate) struct Cli {
     pub(crate) max_uri: usize,
 
     /// Most field lines in a request head, up to 256
-    #[arg(
-        long,
-        env = "ONELOOP_MAX_FIELDS",
-        value_name = "N",
-        default_value_t = 100,
-        help_heading = "Limits"
-    )]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env = "ONELOOP_MAX_FIELDS", value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Limits")]
     pub(crate) max_fields: u16,
 
     /// Longest request content that is read to keep a connection
@@ -160,13 +138,8 @@ pub(crate) struct Cli {
     pub(crate) grace: Duration,
 
     /// Files that each worker keeps open, as far as the descriptor limit allows
-    #[arg(
-        long,
-        env = "ONELOOP_OPEN_CACHE",
-        value_name = "N",
-        default_value_t = 4096,
-        help_heading = "Caches"
-    )]
+    #[arg(long, env = "ONELOOP_OPEN_CACHE", value_name = "N", default_value_t = 4096)]
+    #[arg(help_heading = "Caches")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) open_cache: u32,
 

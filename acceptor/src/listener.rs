@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl fmt::Display for Address {
             Self::Tcp(address) => address.fmt(f),
             Self::DualStack { port } => write!(f, "[::]:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Inherited(_) => f.write_str("an inherited socket"),
+            Self::Inherited(descriptor) => write!(f, "fd:{}", descriptor.as_raw_fd()),
         }
     }
 }
