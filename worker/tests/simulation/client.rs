@@ -29,9 +29,11 @@ pub struct Expected {
     pub is_head: bool,
 }
 
-/// A request and its answer.
-pub fn exchange(random: &mut Random) -> (Vec<u8>, Expected) {
+/// A request and its answer. Where the victim is to be cut, no range of it is asked for: which one there is then
+/// depends on the moment.
+pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
     let (name, length) = FILES[random.below(FILES.len())];
+    let has_ranges = length > 0 && !(may_be_cut && name == "victim");
     let get = |fields: &str| format!("GET /{name} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
     let answer = |status, content| Expected { status, content: Some(content), is_last: false, is_head: false };
     let page = |status| Expected { status, content: None, is_last: false, is_head: false };
@@ -42,7 +44,7 @@ pub fn exchange(random: &mut Random) -> (Vec<u8>, Expected) {
             (request, Expected { is_head: true, ..answer(200, Vec::new()) })
         }
         5 => (get("If-None-Match: *\r\n"), answer(304, Vec::new())),
-        6 if length > 0 => {
+        6 if has_ranges => {
             let (one, other) = (random.below(length), random.below(length));
             let (first, last) = (one.min(other), one.max(other));
             let part = content_of(name)[first..=last].to_vec();
@@ -84,7 +86,15 @@ pub fn last_exchange(random: &mut Random) -> (Vec<u8>, Expected) {
 
 /// What a client makes of the bytes it has read: how many responses are complete, whether one is cut off, and
 /// that none is wrong.
-pub fn check(mut read: &[u8], expected: &[Expected]) -> (usize, bool) {
+///
+/// With `cut_bytes`, the victim may have become that short before a response began. With `may_time_out`, the
+/// last response may be about a request that was never finished.
+pub fn check(
+    mut read: &[u8],
+    expected: &[Expected],
+    cut_bytes: Option<usize>,
+    may_time_out: bool,
+) -> (usize, bool) {
     for (at, expected) in expected.iter().enumerate() {
         if read.is_empty() {
             return (at, false);
@@ -92,6 +102,10 @@ pub fn check(mut read: &[u8], expected: &[Expected]) -> (usize, bool) {
         let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else { return (at, true) };
         let head = std::str::from_utf8(&read[..end]).unwrap();
         read = &read[end + 4..];
+        if may_time_out && head.starts_with("HTTP/1.1 408 ") {
+            assert!(read.ends_with(b"</h1>\n"), "nothing follows the last response");
+            return (at, false);
+        }
         assert!(head.starts_with(&format!("HTTP/1.1 {} ", expected.status)), "response {at}: {head}");
         let says_close = head.lines().any(|line| line == "Connection: close");
         assert!(says_close || !expected.is_last, "response {at} should be the last: {head}");
@@ -102,6 +116,8 @@ pub fn check(mut read: &[u8], expected: &[Expected]) -> (usize, bool) {
         }
         let (content, is_cut) = if read.len() < length { (read, true) } else { (&read[..length], false) };
         if let Some(right) = &expected.content {
+            let is_cut_victim = Some(length) == cut_bytes && right.len() == FILES[4].1;
+            let right = if is_cut_victim { &right[..length] } else { &right[..] };
             assert_eq!(right.len(), length, "response {at} promises another length");
             assert!(content == &right[..content.len()], "response {at} has wrong bytes");
         }
