@@ -18,6 +18,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes_max: 16 << 10, target_bytes_max: 8 << 10, fields_max: 100, content_bytes_max: 1 << 20 }
+        Self {
+            head_bytes_max: 16 << 10,
+            target_bytes_max: 8 << 10,
+            fields_max: 100,
+            content_bytes_max: 1 << 20,
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! The corpus of request heads: each has its verdict, however its bytes are split.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 pub mod invariants;
 

@@ -168,7 +168,12 @@ impl<T: Transport> Connection<T> {
         Fate::Close(reason)
     }
 
-    fn run(&mut self, buffer: &mut [u8], budget: &mut Budget, cx: &mut Context) -> Result<Pause, CloseReason> {
+    fn run(
+        &mut self,
+        buffer: &mut [u8],
+        budget: &mut Budget,
+        cx: &mut Context,
+    ) -> Result<Pause, CloseReason> {
         loop {
             if self.is_lingering {
                 return self.linger(buffer, budget);

@@ -56,7 +56,13 @@ pub struct Context {
 impl Context {
     /// Everything a worker's connections need, made once.
     #[must_use]
-    pub fn new(settings: &Settings, site: Site, counters: Arc<Counters>, log: Option<SharedProducer>, clock: Clock) -> Self {
+    pub fn new(
+        settings: &Settings,
+        site: Site,
+        counters: Arc<Counters>,
+        log: Option<SharedProducer>,
+        clock: Clock,
+    ) -> Self {
         Self {
             clock,
             limits: settings.limits,

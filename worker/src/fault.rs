@@ -17,7 +17,10 @@ impl Fault {
         }
     }
 
-    /// Panics if `path` is the one. Does nothing, and costs nothing, in a release build.
+    /// Does nothing, and costs nothing, in a release build.
+    ///
+    /// # Panics
+    /// If `path` is the one that was asked for, in a debug build.
     #[cfg_attr(not(debug_assertions), expect(clippy::unused_self, reason = "the same call in every build"))]
     pub fn strike(&self, path: &[u8]) {
         #[cfg(debug_assertions)]

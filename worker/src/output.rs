@@ -62,7 +62,11 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn flush<T: Transport>(&mut self, transport: &mut T, budget: &mut Budget) -> Result<Flushed, CloseReason> {
+    fn flush<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        budget: &mut Budget,
+    ) -> Result<Flushed, CloseReason> {
         let before = budget.sent_bytes;
         let flushed = match self.flush_bytes(transport, budget)? {
             Flushed::Done => self.flush_file(transport, budget)?,
@@ -218,7 +222,8 @@ impl Output {
         let Some(transfer) = self.0.take() else { return };
         if !transfer.line.is_empty() {
             let left_bytes = transfer.file.as_ref().map_or(0, |file| file.left_bytes);
-            let (prefix, suffix) = transfer.line.split_at(transfer.line_prefix_bytes.min(transfer.line.len()));
+            let (prefix, suffix) =
+                transfer.line.split_at(transfer.line_prefix_bytes.min(transfer.line.len()));
             cx.log(|log| {
                 log.extend_from_slice(prefix);
                 write_number(transfer.promised_bytes - left_bytes, log);

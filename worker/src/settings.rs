@@ -38,7 +38,13 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { header_ms: 10_000, keep_alive_ms: 15_000, content_ms: 10_000, send_ms: 30_000, linger_ms: 5_000 }
+        Self {
+            header_ms: 10_000,
+            keep_alive_ms: 15_000,
+            content_ms: 10_000,
+            send_ms: 30_000,
+            linger_ms: 5_000,
+        }
     }
 }
 

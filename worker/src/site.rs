@@ -114,7 +114,9 @@ impl Site {
     /// The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
     fn locate(&mut self, path: &[u8], clock: &Clock) -> Result<Located, Status> {
         match self.cache.get(path, clock.now_ms()) {
-            Some(Hit::Fresh(representation)) if representation.is_intact() => Ok(Located::File(representation)),
+            Some(Hit::Fresh(representation)) if representation.is_intact() => {
+                Ok(Located::File(representation))
+            }
             _ => self.locate_decoded(path, clock),
         }
     }
@@ -237,7 +239,8 @@ fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer<
         Outcome::PreconditionFailed => return Answer::Refusal(Status::PreconditionFailed),
     }
     let range = head.fields.get(Name::Range).filter(|_| head.method == Method::Get);
-    let Some(range) = range.filter(|_| conditional::range_applies(&head.fields, representation.validators())) else {
+    let Some(range) = range.filter(|_| conditional::range_applies(&head.fields, representation.validators()))
+    else {
         return Answer::Whole(representation);
     };
     match range::select(range, representation.length()) {

@@ -5,7 +5,14 @@
 //! has read must be the right responses in the right order, cut off at worst, and the connection must end for the
 //! right reason. A seed that fails prints itself; `ONELOOP_SEED=n` plays that one alone.
 
-mod simulation {
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a panic is how a test fails, and numbers here are small"
+)]
+
+pub mod simulation {
     pub mod client;
     pub mod world;
 }

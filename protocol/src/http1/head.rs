@@ -135,7 +135,9 @@ fn refusal(error: httparse::Error, input: &[u8]) -> RequestError {
         httparse::Error::HeaderValue => RequestError::ControlCharacter,
         httparse::Error::NewLine => RequestError::LineEnd,
         httparse::Error::TooManyHeaders => RequestError::HeadTooLarge,
-        httparse::Error::Version => version_refusal(input.split(|&byte| byte == b'\n').next().unwrap_or_default()),
+        httparse::Error::Version => {
+            version_refusal(input.split(|&byte| byte == b'\n').next().unwrap_or_default())
+        }
         httparse::Error::Status | httparse::Error::Token => RequestError::RequestLine,
     }
 }
@@ -291,11 +293,15 @@ impl Scanner {
 /// `method SP target SP version`, and nothing else (RFC 9112 §3).
 fn request_line(line: &[u8]) -> Result<(), RequestError> {
     let mut words = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(RequestError::RequestLine);
     };
-    if method.is_empty() || !method.iter().copied().all(is_token_byte) || target.is_empty() || target.contains(&b'\t')
+    if method.is_empty()
+        || !method.iter().copied().all(is_token_byte)
+        || target.is_empty()
+        || target.contains(&b'\t')
     {
         return Err(RequestError::RequestLine);
     }
@@ -317,7 +323,9 @@ fn field_line(line: &[u8]) -> Result<(), RequestError> {
 mod tests {
     use super::*;
 
-    fn scan_split(input: &[u8], step: usize) -> Result<Option<std::ops::Range<usize>>, RequestError> {
+    type Verdict = Result<Option<std::ops::Range<usize>>, RequestError>;
+
+    fn scan_split(input: &[u8], step: usize) -> Verdict {
         let mut scanner = Scanner::FRESH;
         let mut end = 0;
         loop {
@@ -332,7 +340,7 @@ mod tests {
     #[test]
     fn the_scanner_refuses_at_the_first_offending_line() {
         use RequestError::{ControlCharacter, FieldLine, LineEnd, RequestLine, Version};
-        let table: [(&[u8], Result<Option<std::ops::Range<usize>>, RequestError>); 17] = [
+        let table: [(&[u8], Verdict); 17] = [
             (b"GET / HTTP/1.1\r\n\r\n", Ok(Some(0..18))),
             (b"\r\nGET / HTTP/1.1\r\n\r\nrest", Ok(Some(2..20))),
             (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", Err(RequestLine)),
@@ -360,7 +368,8 @@ mod tests {
 
     #[test]
     fn a_target_is_cut_off_at_its_limit_and_not_before() {
-        let request = |length: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length - 1)).into_bytes();
+        let request =
+            |length: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length - 1)).into_bytes();
         assert!(scan_split(&request(8 << 10), 1000).is_ok_and(|range| range.is_some()));
         assert_eq!(scan_split(&request((8 << 10) + 1), 1000), Err(RequestError::TargetTooLong));
     }
@@ -395,7 +404,11 @@ mod tests {
         ];
         for (version, lines, expected) in table {
             let input = format!("GET / {version}\r\nHost: a\r\n{lines}\r\n");
-            assert_eq!(decoded(input.as_bytes()).map(|(persistence, _)| persistence), Ok(expected), "{input}");
+            assert_eq!(
+                decoded(input.as_bytes()).map(|(persistence, _)| persistence),
+                Ok(expected),
+                "{input}"
+            );
         }
     }
 
@@ -408,7 +421,11 @@ mod tests {
         ];
         for (version, value, expected) in table {
             let input = format!("GET / {version}\r\nHost: a\r\nExpect: {value}\r\n\r\n");
-            assert_eq!(decoded(input.as_bytes()).map(|(_, expectation)| expectation), Ok(expected), "{input}");
+            assert_eq!(
+                decoded(input.as_bytes()).map(|(_, expectation)| expectation),
+                Ok(expected),
+                "{input}"
+            );
         }
     }
 }

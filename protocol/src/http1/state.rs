@@ -153,7 +153,8 @@ pub struct State {
 
 impl State {
     /// A connection on which nothing has happened.
-    pub const NEW: Self = Self { receive: Receive::Idle, send: Send::Idle, persistence: Persistence::Persistent };
+    pub const NEW: Self =
+        Self { receive: Receive::Idle, send: Send::Idle, persistence: Persistence::Persistent };
 
     /// The state after `event`, or `None` if one of the halves does not accept it.
     #[must_use]
@@ -222,7 +223,9 @@ impl Send {
             (Self::Complete, Event::ContentEnd | Event::RequestError)
             | (Self::Idle | Self::Complete, Event::EndOfStream) => Some(self),
             (Self::Owed, Event::Response) => Some(Self::Content),
-            (Self::Owed, Event::ResponseNoContent) | (Self::Content, Event::ResponseEnd) => Some(Self::Complete),
+            (Self::Owed, Event::ResponseNoContent) | (Self::Content, Event::ResponseEnd) => {
+                Some(Self::Complete)
+            }
             _ => None,
         }
     }
@@ -253,7 +256,8 @@ mod tests {
         let mut rows = doc.skip_while(|line| !line.starts_with(&format!("| {first}"))).skip(2);
         let mut table = Vec::new();
         while let Some(row) = rows.next().filter(|line| line.starts_with('|')) {
-            let cells: Vec<String> = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+            let cells: Vec<String> =
+                row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
             table.push(cells.try_into().expect("four cells"));
         }
         table
@@ -273,7 +277,11 @@ mod tests {
             let name = format!("{event:?}");
             for state in RECEIVES {
                 let coded = state.after(event).map(|state| format!("{state:?}"));
-                assert_eq!(coded, becomes(&table, "Receive", &format!("{state:?}"), &name), "{state:?} {name}");
+                assert_eq!(
+                    coded,
+                    becomes(&table, "Receive", &format!("{state:?}"), &name),
+                    "{state:?} {name}"
+                );
             }
             for state in SENDS {
                 let coded = state.after(event).map(|state| format!("{state:?}"));
@@ -296,7 +304,11 @@ mod tests {
                             && fits(&row[2], format!("{persistence:?}"))
                     });
                     let state = State { receive, send, persistence };
-                    assert_eq!(row.map(|row| row[3].clone()), Some(format!("{:?}", state.next())), "{state:?}");
+                    assert_eq!(
+                        row.map(|row| row[3].clone()),
+                        Some(format!("{:?}", state.next())),
+                        "{state:?}"
+                    );
                 }
             }
         }
@@ -311,7 +323,8 @@ mod tests {
             let mut closing = state;
             closing.close_after();
             onward.push(closing);
-            reached.extend(onward.iter().copied().filter(|state| !reached.contains(state)).collect::<Vec<_>>());
+            reached
+                .extend(onward.iter().copied().filter(|state| !reached.contains(state)).collect::<Vec<_>>());
             reached.dedup();
             let moves = EVENTS.iter().any(|&event| state.after(event).is_some());
             let ends = matches!(state.next(), Next::Close | Next::Linger | Next::Exchange);

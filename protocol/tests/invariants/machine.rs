@@ -72,7 +72,10 @@ fn receive(http: &mut Http1, input: &[u8], limits: &Limits, events: &mut Vec<Eve
                 line: head.request_line.to_vec(),
                 framing: head.framing,
                 persistence: head.persistence,
-                rest: format!("{:?} {:?} {:?} {:?}", head.method, head.target, head.authority, head.expectation),
+                rest: format!(
+                    "{:?} {:?} {:?} {:?}",
+                    head.method, head.target, head.authority, head.expectation
+                ),
             });
             http.respond(false);
             Some(bytes)
@@ -93,7 +96,12 @@ pub fn split(input: &[u8]) {
     assert_eq!(events(input, 1..input.len(), &limits), whole, "byte by byte: {}", input.escape_ascii());
     let stride = input.len() / 16 + 1;
     for cut in (0..input.len()).step_by(stride) {
-        assert_eq!(events(input, [cut].into_iter(), &limits), whole, "cut at {cut}: {}", input.escape_ascii());
+        assert_eq!(
+            events(input, [cut].into_iter(), &limits),
+            whole,
+            "cut at {cut}: {}",
+            input.escape_ascii()
+        );
     }
 }
 
@@ -114,7 +122,9 @@ pub fn head(input: &[u8]) {
     let is_control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\r') || *byte == 0x7f;
     assert!(!split.iter().any(|line| line.iter().any(is_control)));
     let named = |name: &str| {
-        let prefix = |line: &&&[u8]| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name.as_bytes());
+        let prefix = |line: &&&[u8]| {
+            line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+        };
         split[1..].iter().filter(prefix).count()
     };
     assert!(split.len() - 1 <= limits.fields_max);

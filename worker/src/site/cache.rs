@@ -82,7 +82,12 @@ impl Cache {
         }
         self.memory_bytes += bytes;
         self.index.insert(key.into(), self.entries.len());
-        self.entries.push(Entry { key: key.into(), representation, checked_ms: now_ms, is_referenced: false });
+        self.entries.push(Entry {
+            key: key.into(),
+            representation,
+            checked_ms: now_ms,
+            is_referenced: false,
+        });
     }
 
     /// Forgets a path.

@@ -153,7 +153,8 @@ impl Representation {
     /// Whether the file behind the descriptor is still what it was: its content is about to be sent from there.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.memory.is_some() || rustix::fs::fstat(&self.file).is_ok_and(|stat| Stamp::of(&stat) == self.stamp)
+        self.memory.is_some()
+            || rustix::fs::fstat(&self.file).is_ok_and(|stat| Stamp::of(&stat) == self.stamp)
     }
 }
 

@@ -45,7 +45,8 @@ impl Root {
     pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
         let path = std::fs::canonicalize(path)?;
         let is_file = std::fs::metadata(&path)?.is_file();
-        let directory: PathBuf = if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
+        let directory: PathBuf =
+            if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = Self {
             directory: rustix::fs::open(&directory, flags, Mode::empty())?,
@@ -58,7 +59,9 @@ impl Root {
         };
         match root.open_beneath(c".") {
             Ok(_) => Ok(root),
-            Err(Errno::NOSYS) => Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6")),
+            Err(Errno::NOSYS) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6"))
+            }
             Err(errno) => Err(errno.into()),
         }
     }

@@ -35,7 +35,8 @@ pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
     let (name, length) = FILES[random.below(FILES.len())];
     let has_ranges = length > 0 && !(may_be_cut && name == "victim");
     let get = |fields: &str| format!("GET /{name} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
-    let answer = |status, content| Expected { status, content: Some(content), is_last: false, is_head: false };
+    let answer =
+        |status, content| Expected { status, content: Some(content), is_last: false, is_head: false };
     let page = |status| Expected { status, content: None, is_last: false, is_head: false };
     match random.below(12) {
         0..=3 => (get("User-Agent: simulated\r\n"), answer(200, content_of(name))),
@@ -54,7 +55,8 @@ pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
         8 => {
             let content = "x".repeat(random.below(3_000));
             let length = content.len();
-            let request = format!("POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{content}");
+            let request =
+                format!("POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{content}");
             (request.into_bytes(), page(405))
         }
         9 => {
@@ -73,7 +75,10 @@ pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
 pub fn last_exchange(random: &mut Random) -> (Vec<u8>, Expected) {
     let last = |status, content| Expected { status, content, is_last: true, is_head: false };
     let table: [(&[u8], Expected); 5] = [
-        (b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", last(200, Some(content_of("large")))),
+        (
+            b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            last(200, Some(content_of("large"))),
+        ),
         (b"GET /small HTTP/1.0\r\n\r\n", last(200, Some(content_of("small")))),
         (b"GET /small HTTP/1.1\r\n\r\n", last(400, None)),
         (b"GET /../small HTTP/1.1\r\nHost: a\r\n\r\n", last(400, None)),

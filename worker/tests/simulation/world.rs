@@ -173,8 +173,13 @@ pub struct World {
     strikes_at_step: usize,
 }
 
-const DEADLINES: Deadlines =
-    Deadlines { header_ms: 1_000_000, keep_alive_ms: 1_500_000, content_ms: 1_200_000, send_ms: 900_000, linger_ms: 500_000 };
+const DEADLINES: Deadlines = Deadlines {
+    header_ms: 1_000_000,
+    keep_alive_ms: 1_500_000,
+    content_ms: 1_200_000,
+    send_ms: 900_000,
+    linger_ms: 500_000,
+};
 /// What is left of the victim when it is cut.
 const CUT_BYTES: usize = 1_000;
 const STEPS_MAX: usize = 400_000;
@@ -346,7 +351,12 @@ impl World {
                 self.advance();
             }
             Fault::Truncate => {
-                fs::File::options().write(true).open(&self.victim).unwrap().set_len(CUT_BYTES as u64).unwrap();
+                fs::File::options()
+                    .write(true)
+                    .open(&self.victim)
+                    .unwrap()
+                    .set_len(CUT_BYTES as u64)
+                    .unwrap();
             }
             Fault::Drain => {
                 self.cx.is_draining = true;
@@ -361,7 +371,8 @@ impl World {
         let wire = self.wire.borrow();
         let is_truncated = self.has_struck && self.fault == Fault::Truncate;
         let cut_bytes = is_truncated.then_some(CUT_BYTES);
-        let (complete, is_cut) = client::check(&wire.outbound, &self.expected, cut_bytes, self.fault == Fault::StopSending);
+        let (complete, is_cut) =
+            client::check(&wire.outbound, &self.expected, cut_bytes, self.fault == Fault::StopSending);
         let is_all = complete == self.expected.len() && self.script.is_empty();
         let detail = format!(
             "{:?}, {reason:?}: {complete} of {} responses, cut {is_cut}, {} bytes unsent",
@@ -410,5 +421,11 @@ fn context(directory: &Path) -> Context {
         site: site.clone(),
     };
     let root = Root::open(directory, Symlinks::Inside).unwrap();
-    Context::new(&settings, Site::new(site, root), Arc::new(Counters::default()), None, Clock::fixed(0, 1_800_000_000))
+    Context::new(
+        &settings,
+        Site::new(site, root),
+        Arc::new(Counters::default()),
+        None,
+        Clock::fixed(0, 1_800_000_000),
+    )
 }
