@@ -19,4 +19,8 @@ mod black_box {
     mod schedule;
     mod server;
     mod tree;
+
+    // What is said on a connection.
+    mod host;
+    mod syntax;
 }
