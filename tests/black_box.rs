@@ -21,6 +21,8 @@ mod black_box {
     mod tree;
 
     // What is said on a connection.
+    mod framing;
     mod host;
+    mod methods;
     mod syntax;
 }
