@@ -21,8 +21,11 @@ mod black_box {
     mod tree;
 
     // What is said on a connection.
+    mod content;
+    mod directories;
     mod framing;
     mod host;
     mod methods;
+    mod paths;
     mod syntax;
 }
