@@ -21,11 +21,13 @@ mod black_box {
     mod tree;
 
     // What is said on a connection.
+    mod conditional;
     mod content;
     mod directories;
     mod framing;
     mod host;
     mod methods;
     mod paths;
+    mod ranges;
     mod syntax;
 }
