@@ -26,8 +26,12 @@ mod black_box {
     mod directories;
     mod framing;
     mod host;
+    mod limits;
     mod methods;
     mod paths;
     mod ranges;
     mod syntax;
+
+    // How connections, files and the process behave over time.
+    mod deadlines;
 }
