@@ -33,5 +33,7 @@ mod black_box {
     mod syntax;
 
     // How connections, files and the process behave over time.
+    mod changing_files;
+    mod connections;
     mod deadlines;
 }
