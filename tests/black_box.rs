@@ -33,7 +33,11 @@ mod black_box {
     mod syntax;
 
     // How connections, files and the process behave over time.
+    mod access_log;
     mod changing_files;
     mod connections;
     mod deadlines;
+    mod overload;
+    mod signals;
+    mod startup;
 }
