@@ -37,7 +37,11 @@ mod black_box {
     mod changing_files;
     mod connections;
     mod deadlines;
+    mod downloads;
+    mod fairness;
+    mod idle;
     mod overload;
+    mod panic;
     mod signals;
     mod startup;
 }
