@@ -44,4 +44,7 @@ mod black_box {
     mod panic;
     mod signals;
     mod startup;
+
+    // Programs that people use.
+    mod browser;
 }
