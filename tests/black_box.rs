@@ -47,4 +47,7 @@ mod black_box {
 
     // Programs that people use.
     mod browser;
+
+    // Bugs by number.
+    mod regression;
 }
