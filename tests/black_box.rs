@@ -1,1 +1,53 @@
-//! Black-box tests over real sockets.
+//! Black-box tests: the built binary, real sockets, real files, one module per topic.
+//!
+//! Each test starts its own server on a free port of 127.0.0.1 over its own temporary directory, so that tests
+//! may run side by side. Every response, whatever it is about, passes the checks of [`black_box::response`].
+//! What a test needs that a machine may not have (a browser, curl, the superuser) is skipped with a line on
+//! standard error that is shown even without `--nocapture`.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests share one lock so that load and stopwatches do not meet; no loop thread is near"
+)]
+
+#[cfg(test)]
+mod black_box {
+    // The harness.
+    mod client;
+    mod date;
+    mod process;
+    mod response;
+    mod schedule;
+    mod server;
+    mod tree;
+
+    // What is said on a connection.
+    mod conditional;
+    mod content;
+    mod directories;
+    mod framing;
+    mod host;
+    mod limits;
+    mod methods;
+    mod paths;
+    mod ranges;
+    mod syntax;
+
+    // How connections, files and the process behave over time.
+    mod access_log;
+    mod changing_files;
+    mod connections;
+    mod deadlines;
+    mod downloads;
+    mod fairness;
+    mod idle;
+    mod overload;
+    mod panic;
+    mod signals;
+    mod startup;
+
+    // Programs that people use.
+    mod browser;
+
+    // Bugs by number.
+    mod regression;
+}

@@ -1,0 +1,93 @@
+//! A page in a real browser: style sheet, module script, image, and a video that is sought in by ranges.
+//!
+//! `page/video.mp4` is 20 s of a test picture, made by
+//! `ffmpeg -f lavfi -i testsrc=size=160x90:rate=5:duration=20 -c:v libvpx-vp9 -b:v 12k -g 10 -pix_fmt yuv420p video.mp4`.
+//! Its index (`moov`) lies at the end. The test moves it further away, behind free space that no browser reads
+//! through, so that playing at all takes a second range.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::client::eventually;
+use super::schedule::{skip, timed};
+use super::server::{PATIENCE, Server};
+use super::tree::Tree;
+
+const BROWSER: &str = "/usr/bin/chromium";
+const FREE_BYTES: u32 = 16 << 20;
+
+/// The video with free space between its pictures and its index.
+fn stretched_video() -> Vec<u8> {
+    let video = include_bytes!("page/video.mp4");
+    let (mut stretched, mut rest) = (Vec::new(), video.as_slice());
+    while let Some((size, _)) = rest.split_first_chunk::<4>() {
+        let (part, after) = rest.split_at(u32::from_be_bytes(*size) as usize);
+        if &part[4..8] == b"moov" {
+            stretched.extend(FREE_BYTES.to_be_bytes());
+            stretched.extend(b"free");
+            stretched.resize(stretched.len() + FREE_BYTES as usize - 8, 0);
+        }
+        stretched.extend(part);
+        rest = after;
+    }
+    assert!(stretched.len() > FREE_BYTES as usize, "the video has an index");
+    stretched
+}
+
+/// The page as the browser has it after its script has run.
+fn dump(url: &str, scratch: &Path) -> String {
+    let output = scratch.join("dom.html");
+    let mut browser = Command::new(BROWSER)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--no-proxy-server", "--virtual-time-budget=10000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", scratch.join("profile").display()))
+        .arg(url)
+        .env("HOME", scratch)
+        .stdin(Stdio::null())
+        .stdout(File::create(&output).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while browser.try_wait().unwrap().is_none() {
+        if Instant::now() >= deadline {
+            browser.kill().unwrap();
+            browser.wait().unwrap();
+            panic!("the browser is still busy");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fs::read_to_string(output).unwrap()
+}
+
+#[test]
+fn a_page_with_all_its_parts_loads_and_its_video_seeks() {
+    if !Path::new(BROWSER).exists() {
+        return skip("browser::a_page_with_all_its_parts_loads_and_its_video_seeks", "no Chromium here");
+    }
+    let _timed = timed();
+    let tree = Tree::new(&[
+        ("page.html", include_bytes!("page/page.html")),
+        ("page.mjs", include_bytes!("page/page.mjs")),
+        ("style.css", include_bytes!("page/style.css")),
+        ("image.png", include_bytes!("page/image.png")),
+        ("video.mp4", &stretched_video()),
+    ]);
+    let scratch = Tree::new(&[]);
+    let log = scratch.path("access.log");
+    let server = Server::start(&["--access-log", log.to_str().unwrap()], tree.root());
+    let dom = dump(&format!("http://{}/page.html", server.address()), scratch.root());
+    let findings =
+        ["color=rgb(1, 2, 3)", "text=Gr\u{fc}\u{df}e", "image=3x2", "video=160x90 of 20 s", "seeked=15"];
+    for finding in findings {
+        assert!(dom.contains(&format!("<li>{finding}</li>")), "no {finding} in {dom}");
+    }
+    let ranges = || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("\"GET /video.mp4 HTTP/1.1\" 206 ")).count()
+    };
+    assert!(eventually(PATIENCE, || ranges() >= 2), "{} ranges of the video", ranges());
+}

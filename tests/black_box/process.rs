@@ -1,0 +1,60 @@
+//! What `/proc` knows about a process, and the limits of our own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Ticks a second in `/proc/PID/stat`: `USER_HZ`, which the kernel promises to be 100.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// A process by its number.
+pub(crate) struct Process {
+    directory: PathBuf,
+}
+
+impl Process {
+    /// The process of that number.
+    pub(crate) fn new(pid: u32) -> Self {
+        Self { directory: PathBuf::from(format!("/proc/{pid}")) }
+    }
+
+    /// Processor time used so far, by all threads, in user and kernel mode.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.directory.join("stat")).expect("stat");
+        // The command name may contain anything, so count from behind its closing parenthesis: proc(5).
+        let (_, rest) = stat.rsplit_once(')').expect("a command name");
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks: u32 = [11, 12].iter().map(|&index| fields[index].parse::<u32>().expect("ticks")).sum();
+        Duration::from_secs(1) * ticks / TICKS_PER_SECOND
+    }
+
+    /// Processor time used during `span`.
+    pub(crate) fn processor_time_over(&self, span: Duration) -> Duration {
+        let before = self.processor_time();
+        std::thread::sleep(span);
+        self.processor_time() - before
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(self.directory.join("status")).expect("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a figure in kB");
+        kibibytes << 10
+    }
+
+    /// Descriptors it holds now.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.directory.join("fd")).expect("fd").count()
+    }
+}
+
+/// Raises our own soft limit on descriptors to the hard one, which it returns.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("setrlimit");
+    limit.maximum.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,204 @@
+//! Starting: what the server says, where it listens, and how it refuses to start.
+
+use std::net::TcpListener;
+
+use super::client::{Client, eventually};
+use super::schedule::skip;
+use super::server::{Ended, Launch, PATIENCE, Server};
+use super::tree::Tree;
+
+fn site() -> Tree {
+    Tree::new(&[("a.txt", b"a"), ("index.html", b"index"), ("home.html", b"home")])
+}
+
+/// A failure to start says what, where and what to do, in one line, and exits with `code`.
+#[track_caller]
+fn expect_failure(ended: &Ended, code: i32, mentions: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+    for mention in mentions {
+        assert!(ended.stderr.contains(mention), "no {mention:?} in {:?}", ended.stderr);
+    }
+    if code == 1 {
+        assert_eq!(ended.stderr.trim_end().lines().count(), 1, "{:?}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_banner_says_root_address_and_limits_in_three_lines() {
+    let tree = site();
+    let server = Server::start(&["-t", "3"], tree.root());
+    let banner = server.stderr();
+    let lines: Vec<&str> = banner.lines().collect();
+    assert_eq!(lines.len(), 3, "{banner}");
+    assert!(lines[0].contains(tree.root().to_str().unwrap()), "{banner}");
+    assert!(lines[1].contains(&format!("http://{}", server.address())), "{banner}");
+    assert!(lines[2].contains('3') && lines[2].contains("worker"), "{banner}");
+    assert_ne!(server.address().port(), 0);
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
+}
+
+#[test]
+fn the_root_may_be_an_argument_and_flags_have_short_forms() {
+    let tree = site();
+    let root = tree.root().to_str().unwrap();
+    let server =
+        Launch::bare().flags(&["-p", "0", "-a", "127.0.0.1", "-i", "home.html", "-t", "1", root]).start();
+    assert_eq!(server.connect().get("/").content, b"home");
+}
+
+#[test]
+fn a_flag_outranks_the_environment_which_outranks_the_default() {
+    let tree = site();
+    let from_environment = Launch::new(tree.root()).env("ONELOOP_INDEX", "home.html").start();
+    assert_eq!(from_environment.connect().get("/").content, b"home");
+    let from_flag =
+        Launch::new(tree.root()).env("ONELOOP_INDEX", "home.html").flags(&["-i", "a.txt"]).start();
+    assert_eq!(from_flag.connect().get("/").content, b"a");
+}
+
+#[test]
+fn port_is_taken_from_the_environment_of_a_platform() {
+    let tree = site();
+    let root = tree.root().to_str().unwrap();
+    let server = Launch::bare().flags(&["-a", "127.0.0.1", root]).env("PORT", "0").start();
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
+}
+
+#[test]
+fn a_unix_socket_is_served_alone_and_quietly() {
+    let tree = site();
+    let scratch = Tree::new(&[]);
+    let path = scratch.path("socket");
+    let listen = format!("unix:{}", path.display());
+    let mut server = Launch::bare().flags(&["-q", "-l", &listen, tree.root().to_str().unwrap()]).spawn();
+    let mut client = None;
+    let connected = eventually(PATIENCE, || {
+        client = Client::connect_unix(&path).ok();
+        client.is_some() || server.exited().is_some()
+    });
+    assert!(connected && client.is_some(), "{}", server.stderr());
+    let mut client = client.unwrap();
+    assert_eq!(client.get("/a.txt").content, b"a");
+    assert_eq!(client.get("/missing").status, 404);
+    assert_eq!(server.stderr(), "", "-q");
+    server.terminate();
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn several_addresses_are_served_at_once() {
+    let tree = site();
+    let scratch = Tree::new(&[]);
+    let path = scratch.path("socket");
+    let listen = format!("unix:{}", path.display());
+    let root = tree.root().to_str().unwrap();
+    let server = Launch::bare().flags(&["-l", "127.0.0.1:0", "-l", &listen, root]).start();
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
+    assert_eq!(Client::connect_unix(&path).unwrap().get("/a.txt").content, b"a");
+}
+
+#[test]
+fn ipv6_is_served() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skip("startup::ipv6_is_served", "no IPv6 here");
+    }
+    let tree = site();
+    let mut server = Launch::bare().flags(&["-l", "[::1]:0", tree.root().to_str().unwrap()]).spawn();
+    let mut port = None;
+    eventually(PATIENCE, || {
+        let stderr = server.stderr();
+        port = stderr.split_once("http://[::1]:").and_then(|(_, rest)| {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            rest.contains('\n').then(|| digits.parse::<u16>().ok())?
+        });
+        port.is_some() || server.exited().is_some()
+    });
+    let port = port.unwrap_or_else(|| panic!("no address in the banner: {}", server.stderr()));
+    let mut client = Client::connect(([0, 0, 0, 0, 0, 0, 0, 1], port).into());
+    assert_eq!(client.get("/a.txt").content, b"a");
+}
+
+#[test]
+fn a_port_in_use_is_a_clear_failure() {
+    let tree = site();
+    let first = Server::start(&[], tree.root());
+    let port = first.address().port().to_string();
+    let second = Launch::bare().flags(&["-a", "127.0.0.1", "-p", &port]).flags(&[tree.root()]).run();
+    expect_failure(&second, 1, &[&port, "in use"]);
+    assert_eq!(first.connect().get("/a.txt").content, b"a", "the first goes on");
+}
+
+#[test]
+fn a_root_that_is_missing_is_a_clear_failure() {
+    let tree = site();
+    let missing = tree.path("not-there");
+    expect_failure(&Launch::new(&missing).run(), 1, &[missing.to_str().unwrap()]);
+}
+
+#[test]
+fn a_root_that_cannot_be_read_is_a_clear_failure() {
+    let tree = Tree::new(&[("closed/a.txt", b"a")]);
+    tree.publish();
+    tree.mode("closed", 0o000);
+    let closed = tree.path("closed");
+    let ended = Launch::new(&closed).unprivileged().run();
+    tree.mode("closed", 0o755);
+    expect_failure(&ended, 1, &[closed.to_str().unwrap()]);
+}
+
+#[test]
+fn a_root_that_is_neither_directory_nor_file_is_a_clear_failure() {
+    let tree = Tree::new(&[]);
+    tree.fifo("fifo");
+    let fifo = tree.path("fifo");
+    expect_failure(&Launch::new(&fifo).run(), 1, &[fifo.to_str().unwrap()]);
+}
+
+#[test]
+fn an_unknown_flag_is_answered_with_the_nearest() {
+    let tree = site();
+    let table =
+        [("--idle-timeou", "--idle-timeout"), ("--worker", "--workers"), ("--max-headers", "--max-header")];
+    for (flag, nearest) in table {
+        expect_failure(&Launch::new(tree.root()).flags(&[flag, "1"]).run(), 2, &[flag, nearest]);
+    }
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_named() {
+    let tree = site();
+    let table = [
+        ("--idle-timeout", "soon"),
+        ("--idle-timeout", "-1s"),
+        ("--header-timeout", "1y"),
+        ("--max-body", "many"),
+        ("--max-header", "1q"),
+        ("--workers", "none"),
+        ("--workers", "0"),
+        ("--port", "65536"),
+        ("--symlinks", "maybe"),
+    ];
+    for (flag, value) in table {
+        let ended = Launch::bare().flags(&[&format!("{flag}={value}")]).flags(&[tree.root()]).run();
+        expect_failure(&ended, 2, &[flag]);
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_a_clear_failure() {
+    let tree = site();
+    for address in ["nowhere:at:all", "127.0.0.1", "unix:", "1.2.3.4:65536"] {
+        let ended = Launch::bare().flags(&["--listen", address]).flags(&[tree.root()]).run();
+        expect_failure(&ended, 1, &[address, "--listen"]);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (flag, mentions) in [("--help", "--idle-timeout"), ("-h", "--root"), ("--version", "oneloop ")] {
+        let ended = Launch::bare().flags(&[flag]).run();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{flag}");
+        assert!(ended.stdout.contains(mentions), "{flag}: {}", ended.stdout);
+    }
+}
