@@ -9,6 +9,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::missing_panics_doc,
     reason = "a panic is how a test fails, and numbers here are small"
 )]
 
