@@ -6,6 +6,7 @@
 //! right reason. A seed that fails prints itself; `ONELOOP_SEED=n` plays that one alone.
 
 #![allow(
+    missing_docs,
     clippy::unwrap_used,
     clippy::panic,
     clippy::cast_possible_truncation,
