@@ -153,6 +153,11 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
 
+    /// Threads that wait for disks so that no event loop does; 0 lets the loops wait themselves
+    #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Workers")]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=64))]
+    pub(crate) helpers: u32,
+
     /// Where to log requests: a path, - for standard output, or off [default: - on a terminal, else off]
     #[arg(long, env = "ONELOOP_ACCESS_LOG", value_name = "PATH|-|off", help_heading = "Logs")]
     pub(crate) access_log: Option<String>,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acceptor::{AcceptError, Acceptor, Address, Listener, LocalAddress};
+use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
 use worker::{Control, Counters, Handle, Phase};
@@ -99,13 +100,18 @@ fn start_workers(
     control: &Arc<Control>,
     producers: Vec<Producer>,
 ) -> Result<(Vec<Handle>, Senders), ServerError> {
+    let helpers = (settings.helpers > 0)
+        .then(|| Helpers::start(settings.helpers))
+        .transpose()
+        .map_err(|error| ServerError::Worker(worker::StartError::Loop(error)))?;
     let mut producers = producers.into_iter();
     let mut workers = Vec::with_capacity(settings.processors.len());
     let mut senders = Vec::with_capacity(settings.processors.len());
     for (index, &processor) in settings.processors.iter().enumerate() {
         let settings = worker::Settings { processor, ..settings.worker.clone() };
-        let (handle, sender) = worker::spawn(index, settings, Arc::clone(control), producers.next())
-            .map_err(ServerError::Worker)?;
+        let (handle, sender) =
+            worker::spawn(index, settings, Arc::clone(control), producers.next(), helpers.clone())
+                .map_err(ServerError::Worker)?;
         senders.push((sender, Arc::clone(handle.counters())));
         workers.push(handle);
     }
@@ -211,6 +217,7 @@ impl Server {
                 send_timeouts = counters.send_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
                 refused_requests = counters.refused_requests.get(),
+                helper_overflows = counters.helper_overflows.get(),
                 panics = counters.panics.get(),
                 "counters"
             );

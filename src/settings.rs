@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
     pub(crate) processors: Vec<Option<usize>>,
+    /// Threads that wait for disks, of all workers together.
+    pub(crate) helpers: usize,
     /// Where to listen.
     pub(crate) listen: Vec<Address>,
     /// Whether the kernel may hold back connections that have sent nothing yet.
@@ -119,6 +121,7 @@ impl Settings {
             root,
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
+            helpers: saturate(u64::from(cli.helpers)),
         })
     }
 }

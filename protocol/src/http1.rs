@@ -85,6 +85,20 @@ impl Http1 {
         received
     }
 
+    /// Decodes the head that was received last once more: `input` must still begin with it. For whoever could not
+    /// answer at once.
+    #[must_use]
+    pub fn head_again<'b>(
+        &self,
+        input: &'b [u8],
+        lines: &'b mut FieldLines<'b>,
+        limits: &Limits,
+    ) -> Option<(RequestHead<'b>, usize)> {
+        let start = if input.starts_with(b"\r\n") { 2 } else { 0 };
+        let (head, bytes) = head::decode(input.get(start..)?, lines, limits).ok()??;
+        Some((head, start + bytes))
+    }
+
     fn begin_answer(&mut self, head: &RequestHead<'_>) {
         self.scanner = Scanner::FRESH;
         self.content = match head.framing {

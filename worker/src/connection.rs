@@ -8,13 +8,19 @@
 //!              adopt
 //!                │
 //!     ┌────▶ Reading ──head complete──▶ Answering ──▶ Writing ──all sent, Exchange──┐
-//!     │        │  ▲                                    │  ▲                         │
-//!     │ EOF or │  └─ would block                       │  └─ would block            │
-//!     │deadline│                                       ├─ Linger ─▶ Lingering       │
-//!     │        ▼                                       │               │            │
-//!     │      Closed ◀──────────────────────────────────┴───────────────┘            │
+//!     │        │  ▲                      │   ▲        │  ▲ │ ▲                      │
+//!     │ EOF or │  └─ would block         ▼   │        │  │ ▼ │                      │
+//!     │deadline│                          Cold        │  │ Cold                     │
+//!     │        │          (a helper opens the file    │  │ (a helper brings the     │
+//!     │        │           that is asked for)         │  │  file into memory)       │
+//!     │        │                                      │  └─ would block             │
+//!     │        ▼                                      ├─ Linger ─▶ Lingering        │
+//!     │      Closed ◀─────────────────────────────────┴───────────────┘             │
 //!     └─────────────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A request whose file has to be opened by a helper stays where it is, as bytes; when the file is there, its
+//! head is decoded once more and answered.
 
 use bytes::{Buf, BytesMut};
 use protocol::http1::Next;
@@ -23,12 +29,19 @@ use protocol::{Fields, Http1, Name, RequestError, RequestHead, Status};
 
 use crate::access_log::{self, Entry};
 use crate::close::CloseReason;
+use crate::cold::{Outcome, Task, Ticket};
 use crate::context::{Context, OUTPUT_BYTES};
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
 use crate::respond::{self, Asker, Reply};
-use crate::site::Answer;
+use crate::site::opening::Opening;
+use crate::site::{Answer, Located};
 use crate::transport::Transport;
+
+/// What a request gets that no helper has time for.
+const UNAVAILABLE: Status = Status::ServiceUnavailable;
+/// When content that no helper had room for is tried again.
+const HELPER_RETRY_MS: u64 = 250;
 
 /// What becomes of a connection after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +50,8 @@ pub enum Fate {
     Wait,
     /// It has had its share and could go on: call again, no event will come.
     Again,
+    /// It cannot go on before a helper has done [`Connection::task`].
+    Help,
     /// It is over.
     Close(CloseReason),
 }
@@ -47,6 +62,7 @@ enum Pause {
     Input,
     Output,
     Budget,
+    Helper,
 }
 
 /// What a connection waits for. A deadline belongs to a wait: it is set when the wait begins.
@@ -64,6 +80,8 @@ enum Waiting {
     Send,
     /// The peer to be done talking.
     Linger,
+    /// A helper, or room in the queue for one.
+    Helper,
 }
 
 /// A connection over some transport.
@@ -74,6 +92,10 @@ pub struct Connection<T> {
     /// Input that is not used up: part of a head, or requests that wait for their turn.
     input: BytesMut,
     output: Output,
+    /// What has to be opened before the request can be answered, until a helper takes it.
+    opening: Option<Box<Opening>>,
+    /// The claim on what a helper is doing.
+    ticket: Option<Ticket>,
     deadline_ms: u64,
     peer: Peer,
     waiting: Waiting,
@@ -94,6 +116,8 @@ impl<T: Transport> Connection<T> {
             http: Http1::new(),
             input: BytesMut::new(),
             output: Output::default(),
+            opening: None,
+            ticket: None,
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
             peer,
             waiting: Waiting::Header,
@@ -132,6 +156,12 @@ impl<T: Transport> Connection<T> {
 
     /// Goes as far as the socket and the turn's budget allow.
     pub fn advance(&mut self, cx: &mut Context) -> Fate {
+        debug_assert!(cx.output.is_empty(), "responses of another connection");
+        self.advance_with(cx)
+    }
+
+    /// As [`Connection::advance`], with a response in the output buffer already.
+    fn advance_with(&mut self, cx: &mut Context) -> Fate {
         let mut budget = Budget::TURN;
         let mut buffer = std::mem::take(&mut cx.input);
         let result = self.run(&mut buffer, &mut budget, cx);
@@ -158,7 +188,63 @@ impl<T: Transport> Connection<T> {
             }
             Waiting::Send => self.close(CloseReason::SendTimeout),
             Waiting::Linger => self.close(CloseReason::LingerTimeout),
+            // There was no room in the queue.
+            Waiting::Helper if self.ticket.is_none() => Fate::Again,
+            Waiting::Helper if self.http.next() == Next::Answer => self.answer_kept(Err(UNAVAILABLE), cx),
+            Waiting::Helper => self.close(CloseReason::Failed),
         }
+    }
+
+    /// What a helper has to do before the connection can go on, after [`Fate::Help`].
+    pub fn task(&mut self) -> Option<Task> {
+        self.opening.take().map(Task::Open).or_else(|| self.output.task())
+    }
+
+    /// A helper has taken the task.
+    pub fn wait_for(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+
+    /// There is no room for the task. A request is refused; content that is under way is tried again later.
+    pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
+        if matches!(task, Task::Open(_)) {
+            return self.answer_kept(Err(UNAVAILABLE), cx);
+        }
+        self.deadline_ms = cx.clock.now_ms() + HELPER_RETRY_MS;
+        Fate::Wait
+    }
+
+    /// A helper has done its task.
+    pub fn resume(&mut self, outcome: Outcome, cx: &mut Context) -> Fate {
+        if self.ticket.take().is_none() {
+            return Fate::Wait;
+        }
+        self.waiting = Waiting::None;
+        match outcome {
+            Outcome::Opened(opening, opened) => {
+                let located = cx.site.admit(&opening, opened, &cx.clock);
+                self.answer_kept(located, cx)
+            }
+            other => match self.output.resume(&other) {
+                Ok(()) => self.advance(cx),
+                Err(reason) => self.close(reason),
+            },
+        }
+    }
+
+    /// Answers the request whose head was kept, and goes on.
+    fn answer_kept(&mut self, located: Result<Located, Status>, cx: &mut Context) -> Fate {
+        self.ticket = None;
+        self.waiting = Waiting::None;
+        let mut input = std::mem::take(&mut self.input);
+        let mut lines = FieldLines::new();
+        let Some((head, bytes)) = self.http.head_again(&input, &mut lines, &cx.limits) else {
+            return self.close(CloseReason::Failed);
+        };
+        self.answer(&head, Some(located), cx);
+        input.advance(bytes);
+        self.keep(input, cx);
+        self.advance_with(cx)
     }
 
     fn close(&mut self, reason: CloseReason) -> Fate {
@@ -178,17 +264,22 @@ impl<T: Transport> Connection<T> {
             if self.is_lingering {
                 return self.linger(buffer, budget);
             }
+            if self.ticket.is_some() && self.http.next() == Next::Send {
+                return Ok(Pause::Helper);
+            }
             match self.flush(budget, cx)? {
                 Flushed::Done => {}
                 Flushed::Blocked => return Ok(Pause::Output),
                 Flushed::Budget => return Ok(Pause::Budget),
+                Flushed::Cold => return Ok(Pause::Helper),
             }
             match self.http.next() {
                 Next::Exchange => self.begin_exchange(),
                 Next::Linger => self.begin_linger(cx)?,
                 Next::Close if self.has_unread_input() => self.begin_linger(cx)?,
                 Next::Close => return Err(CloseReason::Finished),
-                Next::Receive | Next::Drain | Next::Answer | Next::Send => {
+                Next::Answer => return Ok(Pause::Helper),
+                Next::Receive | Next::Drain | Next::Send => {
                     if let Some(pause) = self.receive(buffer, budget, cx)? {
                         return Ok(pause);
                     }
@@ -270,12 +361,16 @@ impl<T: Transport> Connection<T> {
         let mut input = std::mem::take(&mut self.input);
         let used = self.consume(&input, budget, cx);
         input.advance(used);
+        self.keep(input, cx);
+        used > 0
+    }
+
+    fn keep(&mut self, input: BytesMut, cx: &mut Context) {
         if input.is_empty() {
             cx.buffers.give(input);
         } else {
             self.input = input;
         }
-        used > 0
     }
 
     /// Works through input until something has to be sent first or more is needed, and tells how many bytes are
@@ -304,8 +399,8 @@ impl<T: Transport> Connection<T> {
         match self.http.receive_head(input, &mut lines, &cx.limits) {
             Ok(Some((head, bytes))) => {
                 budget.exchanges = budget.exchanges.saturating_sub(1);
-                self.answer(&head, cx);
-                Some(bytes)
+                let is_answered = self.answer(&head, None, cx);
+                Some(if is_answered { bytes } else { 0 })
             }
             Ok(None) => None,
             Err(error) => {
@@ -315,8 +410,24 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn answer(&mut self, head: &RequestHead<'_>, cx: &mut Context) {
-        let answer = cx.site.answer(head, &cx.clock);
+    /// Answers a request, whose path was `located` by a helper if not by the site itself. False if it has to be:
+    /// then the head is to be kept.
+    fn answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        located: Option<Result<Located, Status>>,
+        cx: &mut Context,
+    ) -> bool {
+        let answer = match located {
+            Some(located) => cx.site.answer_located(head, located),
+            None => match cx.site.answer(head, &cx.clock) {
+                Ok(answer) => answer,
+                Err(opening) => {
+                    self.opening = Some(opening);
+                    return false;
+                }
+            },
+        };
         if cx.is_draining || ends_connection(head, &answer) {
             self.http.close_after();
         }
@@ -325,6 +436,7 @@ impl<T: Transport> Connection<T> {
         cx.counters.requests.increment();
         self.http.respond(reply.file.is_some());
         self.log(head.request_line, Some(&head.fields), reply, cx);
+        true
     }
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
@@ -382,7 +494,7 @@ impl<T: Transport> Connection<T> {
         let input = std::mem::take(&mut self.input);
         self.refuse(RequestError::HeadTimeout, &input, cx);
         cx.buffers.give(input);
-        self.advance(cx)
+        self.advance_with(cx)
     }
 
     /// From now on input is only read to be thrown away, until the peer is done.
@@ -412,6 +524,10 @@ impl<T: Transport> Connection<T> {
     fn pause(&mut self, pause: Pause, budget: &Budget, cx: &Context) -> Fate {
         let is_idle = self.input.is_empty() && self.http.next() == Next::Receive;
         let (waiting, ms) = match pause {
+            Pause::Helper => {
+                self.wait(Waiting::Helper, cx.deadlines.send_ms, cx);
+                return if self.ticket.is_none() { Fate::Help } else { Fate::Wait };
+            }
             Pause::Budget => {
                 let waiting = if self.is_lingering { Waiting::Linger } else { Waiting::None };
                 self.wait(waiting, cx.deadlines.linger_ms, cx);

@@ -10,6 +10,7 @@ use protocol::Limits;
 
 use crate::buffers::Pool;
 use crate::clock::Clock;
+use crate::cold::{Helpers, Inbox};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
@@ -47,6 +48,8 @@ pub struct Context {
     pub site: Site,
     /// The access log, if there is one.
     pub log: Option<SharedProducer>,
+    /// The threads that may wait for a disk, and where they answer. Without them, this thread waits itself.
+    pub helpers: Option<(Arc<Helpers>, Arc<Inbox>)>,
     /// What has been done.
     pub counters: Arc<Counters>,
     /// Whether every response is to be the last of its connection.
@@ -73,9 +76,16 @@ impl Context {
             transfers: Transfers::new(POOLED_MAX),
             site,
             log,
+            helpers: None,
             counters,
             is_draining: false,
         }
+    }
+
+    /// Whether this thread may wait for a disk: only where nobody else can.
+    #[must_use]
+    pub const fn may_wait(&self) -> bool {
+        self.helpers.is_none()
     }
 
     /// Lets `write` append whole lines to the access log, if there is one.

@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod buffers;
 pub mod clock;
 pub mod close;
+pub mod cold;
 pub mod connection;
 pub mod context;
 pub mod control;

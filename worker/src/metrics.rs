@@ -50,6 +50,8 @@ pub struct Counters {
     pub truncated_files: Counter,
     /// Requests that were malformed or beyond a limit.
     pub refused_requests: Counter,
+    /// Times there was no room for what a helper thread had to do.
+    pub helper_overflows: Counter,
     /// Times the worker panicked and was rebuilt.
     pub panics: Counter,
 }

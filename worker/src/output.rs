@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::access_log::{Entry, write_number};
 use crate::close::CloseReason;
+use crate::cold::{Outcome, READ_BYTES, Task, WARM_BYTES, Window};
 use crate::context::Context;
 use crate::respond::FileContent;
 use crate::transport::Transport;
@@ -42,6 +43,8 @@ pub enum Flushed {
     Blocked,
     /// The budget is used up; the socket may have room.
     Budget,
+    /// The file is not in memory: a helper has to do [`Output::task`] first.
+    Cold,
 }
 
 /// A response, or several, that the socket would not take at once.
@@ -59,6 +62,8 @@ struct Transfer {
     /// The file's line of the access log without the number of bytes, which comes after the prefix.
     line: Vec<u8>,
     line_prefix_bytes: usize,
+    /// Offset up to which the file was brought into memory for this transfer.
+    warm_until: u64,
 }
 
 impl Transfer {
@@ -66,10 +71,11 @@ impl Transfer {
         &mut self,
         transport: &mut T,
         budget: &mut Budget,
+        may_wait: bool,
     ) -> Result<Flushed, CloseReason> {
         let before = budget.sent_bytes;
         let flushed = match self.flush_bytes(transport, budget)? {
-            Flushed::Done => self.flush_file(transport, budget)?,
+            Flushed::Done => self.flush_file(transport, budget, may_wait)?,
             unfinished => unfinished,
         };
         self.sent_bytes += budget.sent_bytes - before;
@@ -96,6 +102,7 @@ impl Transfer {
         &mut self,
         transport: &mut T,
         budget: &mut Budget,
+        may_wait: bool,
     ) -> Result<Flushed, CloseReason> {
         let Some(file) = &mut self.file else { return Ok(Flushed::Done) };
         while file.left_bytes > 0 {
@@ -103,6 +110,13 @@ impl Transfer {
             if step == 0 {
                 return Ok(Flushed::Budget);
             }
+            let step = match self.warm_until.saturating_sub(file.offset) {
+                0 if !may_wait && !file.representation.is_resident(file.offset, step) => {
+                    return Ok(Flushed::Cold);
+                }
+                0 => step,
+                warm_bytes => step.min(warm_bytes),
+            };
             let step = usize::try_from(step).unwrap_or(usize::MAX);
             match transport.send_file(file.representation.file(), file.offset, step) {
                 Ok(0) => return Err(CloseReason::TruncatedFile),
@@ -131,6 +145,36 @@ impl Transfer {
         self.sent_bytes = 0;
         self.acknowledged_bytes = 0;
         self.line.clear();
+        self.warm_until = 0;
+    }
+
+    /// What a helper has to do before the file can be sent on. A warm window is as long as is worth a task, but
+    /// not so long that it could leave memory again before it is sent.
+    fn task(&self) -> Option<Task> {
+        let file = self.file.as_ref().filter(|file| file.left_bytes > 0)?;
+        let window = |bytes_max| Window {
+            file: file.representation.shared_file(),
+            stamp: file.representation.stamp(),
+            offset: file.offset,
+            bytes: file.left_bytes.min(bytes_max),
+        };
+        Some(match file.representation.is_sent_by_kernel() {
+            true => Task::Warm(window(WARM_BYTES)),
+            false => Task::Read(window(READ_BYTES)),
+        })
+    }
+
+    /// Takes in bytes of the file that were read for it.
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+        let file = self.file.as_mut().ok_or(CloseReason::Failed)?;
+        let length = bytes.len() as u64;
+        if bytes.is_empty() || length > file.left_bytes {
+            return Err(CloseReason::TruncatedFile);
+        }
+        file.offset += length;
+        file.left_bytes -= length;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -189,7 +233,7 @@ impl Output {
             return Ok(Flushed::Blocked);
         }
         let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
-        let flushed = transfer.flush(transport, budget)?;
+        let flushed = transfer.flush(transport, budget, cx.may_wait())?;
         if flushed == Flushed::Done {
             self.end(cx);
         }
@@ -215,6 +259,28 @@ impl Output {
         }
         cx.output.clear();
         Ok(is_sent)
+    }
+
+    /// What a helper has to do before the output can go on, after [`Flushed::Cold`].
+    #[must_use]
+    pub fn task(&self) -> Option<Task> {
+        self.0.as_ref().and_then(|transfer| transfer.task())
+    }
+
+    /// A helper has done its task.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    pub fn resume(&mut self, outcome: &Outcome) -> Result<(), CloseReason> {
+        let Some(transfer) = &mut self.0 else { return Ok(()) };
+        match outcome {
+            Outcome::Warmed(until) => {
+                transfer.warm_until = *until;
+                Ok(())
+            }
+            Outcome::Read(bytes) => transfer.take_in(bytes),
+            Outcome::Opened(..) | Outcome::Failed | Outcome::Cancelled => Err(CloseReason::Failed),
+        }
     }
 
     /// Lets go of what is under way, done or not, and logs how far it came.

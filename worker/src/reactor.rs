@@ -12,6 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::close::CloseReason;
+use crate::cold::Outcome;
 use crate::connection::{Connection, Fate};
 use crate::context::Context;
 use crate::control::Phase;
@@ -70,6 +71,7 @@ impl Reactor {
         for event in events.filter(|event| event.token() != WAKER) {
             self.dispatch(event);
         }
+        self.take_outcomes();
         self.adopt_all(receiver);
         std::mem::swap(&mut self.run_queue, &mut self.running);
         while let Some(id) = self.running.pop() {
@@ -168,7 +170,45 @@ impl Reactor {
         self.settle(id, fate);
     }
 
-    fn settle(&mut self, id: ConnectionId, fate: Fate) {
+    /// Queues what the connection needs a helper for; what becomes of it then.
+    fn ask_for_help(&mut self, id: ConnectionId) -> Fate {
+        let Some(connection) = self.connections.get_mut(id) else { return Fate::Wait };
+        let Some((task, (helpers, inbox))) = connection.task().zip(self.cx.helpers.as_ref()) else {
+            return Fate::Close(CloseReason::Failed);
+        };
+        match helpers.submit(id, task, inbox) {
+            Ok(ticket) => {
+                connection.wait_for(ticket);
+                Fate::Wait
+            }
+            Err(task) => {
+                self.cx.counters.helper_overflows.increment();
+                connection.go_without(&task, &mut self.cx)
+            }
+        }
+    }
+
+    /// Takes in what the helpers have done. What was opened for a connection that is gone serves the next one.
+    fn take_outcomes(&mut self) {
+        while let Some((id, outcome)) = self.cx.helpers.as_ref().and_then(|(_, inbox)| inbox.pop()) {
+            match (self.connections.get_mut(id), outcome) {
+                (Some(connection), outcome) => {
+                    let fate = connection.resume(outcome, &mut self.cx);
+                    self.settle(id, fate);
+                }
+                (None, Outcome::Opened(opening, opened)) => {
+                    // A refusal was for the one who is gone.
+                    let _ = self.cx.site.admit(&opening, opened, &self.cx.clock);
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, id: ConnectionId, mut fate: Fate) {
+        while fate == Fate::Help {
+            fate = self.ask_for_help(id);
+        }
         if let Fate::Close(reason) = fate {
             return self.close(id, reason);
         }

@@ -1,13 +1,15 @@
 //! What is served, and the decision what to answer. [`Site::answer`] is the list of decisions, read top to bottom.
 //!
 //! The site owns the root, the cache of open files and the scratch memory that paths are decoded into. It never
-//! touches a socket and knows nothing of connections.
+//! touches a socket, knows nothing of connections, and does not wait for a disk: what would have to wait is
+//! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod opening;
 pub mod representation;
+pub mod residency;
 pub mod resolve;
 
-use std::ffi::CStr;
 use std::io;
 use std::rc::Rc;
 
@@ -21,8 +23,9 @@ use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::settings::SiteSettings;
 use cache::{Cache, Hit};
+use opening::{Opened, Opener, Opening};
 use representation::Representation;
-use resolve::{Found, Root};
+use resolve::{Obstacle, Patience, Root};
 
 /// What to say to a request.
 #[derive(Debug)]
@@ -47,7 +50,8 @@ pub enum Answer<'s> {
 #[derive(Debug)]
 pub struct Site {
     settings: SiteSettings,
-    root: Root,
+    opener: Opener,
+    patience: Patience,
     cache: Cache,
     fault: Fault,
     /// The decoded path, then also the name of an index file in it. Scratch.
@@ -59,17 +63,21 @@ pub struct Site {
 }
 
 /// Where a path led.
-enum Located {
+#[derive(Debug)]
+pub enum Located {
+    /// To a file.
     File(Rc<Representation>),
+    /// To a directory, though it asked for a file.
     Directory,
 }
 
 impl Site {
-    /// A site with nothing in its cache.
+    /// A site with nothing in its cache. With [`Patience::MayWait`] it opens everything itself.
     #[must_use]
-    pub fn new(settings: SiteSettings, root: Root) -> Self {
+    pub fn new(settings: SiteSettings, root: Root, patience: Patience) -> Self {
         Self {
-            root,
+            opener: Opener::new(root, &settings.index),
+            patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             fault: Fault::from_environment(),
             path: Vec::new(),
@@ -84,35 +92,85 @@ impl Site {
     /// # Errors
     /// What [`Root::open`] fails with.
     pub fn reload(&mut self) -> io::Result<()> {
-        self.root = Root::open(&self.settings.root, self.settings.symlinks)?;
+        self.opener.replace_root(Root::open(&self.settings.root, self.settings.symlinks)?);
         self.cache.clear();
         Ok(())
     }
 
     /// Decides what to say to a request.
-    pub fn answer(&mut self, head: &RequestHead<'_>, clock: &Clock) -> Answer<'_> {
+    ///
+    /// # Errors
+    /// What has to be opened first by somebody who may wait.
+    pub fn answer(&mut self, head: &RequestHead<'_>, clock: &Clock) -> Result<Answer<'_>, Box<Opening>> {
         match head.method {
             Method::Get | Method::Head => {}
-            Method::Options => return Answer::Options,
-            Method::NotAllowed | Method::Connect => return Answer::Refusal(Status::MethodNotAllowed),
-            Method::Unknown => return Answer::Refusal(Status::NotImplemented),
+            Method::Options => return Ok(Answer::Options),
+            Method::NotAllowed | Method::Connect => return Ok(Answer::Refusal(Status::MethodNotAllowed)),
+            Method::Unknown => return Ok(Answer::Refusal(Status::NotImplemented)),
         }
         if head.expectation == Expectation::Unknown {
-            return Answer::Refusal(Status::ExpectationFailed);
+            return Ok(Answer::Refusal(Status::ExpectationFailed));
         }
-        let RequestTarget::Origin { path, query } = head.target else {
-            return Answer::Refusal(Status::BadRequest);
+        let RequestTarget::Origin { path, .. } = head.target else {
+            return Ok(Answer::Refusal(Status::BadRequest));
         };
         self.fault.strike(path);
         match self.locate(path, clock) {
+            Ok(located) => Ok(self.answer_located(head, Ok(located))),
+            Err(Obstacle::Refused(status)) => Ok(Answer::Refusal(status)),
+            Err(Obstacle::Cold) => Err(Box::new(self.opening(path, clock))),
+        }
+    }
+
+    /// Decides what to say to a request when it is known where its path led.
+    pub fn answer_located(&mut self, head: &RequestHead<'_>, located: Result<Located, Status>) -> Answer<'_> {
+        match located {
             Ok(Located::File(representation)) => select(head, representation),
-            Ok(Located::Directory) => Answer::Redirect(self.directory_location(query)),
+            Ok(Located::Directory) => Answer::Redirect(self.directory_location(head.target)),
             Err(status) => Answer::Refusal(status),
         }
     }
 
+    /// Takes in what was opened elsewhere, so that the next request finds it.
+    ///
+    /// # Errors
+    /// The status to refuse the request with, as it was found elsewhere.
+    pub fn admit(
+        &mut self,
+        opening: &Opening,
+        opened: Result<Opened, Status>,
+        clock: &Clock,
+    ) -> Result<Located, Status> {
+        let located = match opened {
+            Ok(Opened::File(representation)) => Located::File(Rc::new(representation)),
+            Ok(Opened::Directory | Opened::Unchanged) => Located::Directory,
+            Err(status) => {
+                self.cache.remove(&opening.key);
+                return Err(status);
+            }
+        };
+        if let Located::File(representation) = &located
+            && opening.opener.has_root_of(&self.opener)
+        {
+            self.cache.insert(&opening.key, Rc::clone(representation), clock.now_ms());
+        }
+        Ok(located)
+    }
+
+    fn opening(&mut self, path: &[u8], clock: &Clock) -> Opening {
+        // The index names that were tried have to go.
+        let decoded = target::decode_path(path, &mut self.path);
+        Opening {
+            key: self.key.as_slice().into(),
+            path: self.path.clone(),
+            is_directory: decoded.is_ok_and(|decoded| decoded.is_directory),
+            unix_s: clock.unix_s(),
+            opener: self.opener.clone(),
+        }
+    }
+
     /// The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
-    fn locate(&mut self, path: &[u8], clock: &Clock) -> Result<Located, Status> {
+    fn locate(&mut self, path: &[u8], clock: &Clock) -> Result<Located, Obstacle> {
         match self.cache.get(path, clock.now_ms()) {
             Some(Hit::Fresh(representation)) if representation.is_intact() => {
                 Ok(Located::File(representation))
@@ -121,24 +179,43 @@ impl Site {
         }
     }
 
-    fn locate_decoded(&mut self, raw: &[u8], clock: &Clock) -> Result<Located, Status> {
-        let decoded = target::decode_path(raw, &mut self.path).map_err(protocol::RequestError::status)?;
+    fn locate_decoded(&mut self, raw: &[u8], clock: &Clock) -> Result<Located, Obstacle> {
+        let decoded =
+            target::decode_path(raw, &mut self.path).map_err(|error| Obstacle::Refused(error.status()))?;
         if decoded.is_hidden && !self.settings.hidden {
-            return Err(Status::NotFound);
+            return Err(Obstacle::Refused(Status::NotFound));
         }
         self.make_key(raw, &decoded);
-        let stale = match self.cache.get(&self.key, clock.now_ms()) {
+        let known = match self.cache.get(&self.key, clock.now_ms()) {
             Some(Hit::Fresh(representation)) if representation.is_intact() => {
                 return Ok(Located::File(representation));
             }
             Some(Hit::Stale(representation)) => Some(representation),
             _ => None,
         };
-        let opened = self.open_file(&decoded, stale, clock);
-        if !matches!(opened, Ok(Located::File(_))) {
-            self.cache.remove(&self.key);
+        let opened = self.opener.open(
+            &mut self.path,
+            decoded.is_directory,
+            known.as_deref(),
+            clock.unix_s(),
+            self.patience,
+        );
+        match (opened, known) {
+            (Ok(Opened::Unchanged), Some(representation)) => {
+                self.cache.confirm(&self.key, clock.now_ms());
+                Ok(Located::File(representation))
+            }
+            (Ok(Opened::File(representation)), _) => {
+                let representation = Rc::new(representation);
+                self.cache.insert(&self.key, Rc::clone(&representation), clock.now_ms());
+                Ok(Located::File(representation))
+            }
+            (Err(Obstacle::Cold), _) => Err(Obstacle::Cold),
+            (opened, _) => {
+                self.cache.remove(&self.key);
+                opened.map(|_| Located::Directory)
+            }
         }
-        opened
     }
 
     /// The key is the path as asked for, if that is also how it is decoded. Any other spelling shares one key
@@ -156,71 +233,15 @@ impl Site {
         }
     }
 
-    fn open_file(
-        &mut self,
-        decoded: &DecodedPath,
-        stale: Option<Rc<Representation>>,
-        clock: &Clock,
-    ) -> Result<Located, Status> {
-        let found = match self.root.only() {
-            Some(only) if self.path.is_empty() => {
-                self.path.extend_from_slice(only);
-                self.resolve()?
-            }
-            Some(only) if decoded.is_directory || self.path != only => return Err(Status::NotFound),
-            None if decoded.is_directory => self.resolve_index()?,
-            _ => self.resolve()?,
-        };
-        match found {
-            Found::Directory if decoded.is_directory => Err(Status::NotFound),
-            Found::Directory => Ok(Located::Directory),
-            Found::File(file, stat) => {
-                if let Some(representation) = stale.filter(|stale| stale.is_version(&stat)) {
-                    self.cache.confirm(&self.key, clock.now_ms());
-                    return Ok(Located::File(representation));
-                }
-                let representation = Representation::new(file, &stat, &self.path, clock.unix_s())
-                    .map_err(|error| read_failure(&error))?;
-                let representation = Rc::new(representation);
-                self.cache.insert(&self.key, Rc::clone(&representation), clock.now_ms());
-                Ok(Located::File(representation))
-            }
-        }
-    }
-
-    /// Tries the index names in the directory that the path names. The path then names the file that was found.
-    fn resolve_index(&mut self) -> Result<Found, Status> {
-        let directory_bytes = self.path.len();
-        for at in 0..self.settings.index.len() {
-            self.path.truncate(directory_bytes);
-            if directory_bytes > 0 {
-                self.path.push(b'/');
-            }
-            let name = self.settings.index.get(at).map(String::as_bytes).unwrap_or_default();
-            self.path.extend_from_slice(name);
-            match self.resolve() {
-                Err(Status::NotFound) | Ok(Found::Directory) => {}
-                found => return found,
-            }
-        }
-        Err(Status::NotFound)
-    }
-
-    fn resolve(&mut self) -> Result<Found, Status> {
-        self.path.push(0);
-        let found = match CStr::from_bytes_with_nul(&self.path) {
-            Ok(path) => self.root.resolve(path),
-            Err(_) => Err(Status::BadRequest),
-        };
-        self.path.pop();
-        found
-    }
-
     /// The decoded path, encoded again, with a slash behind it. It begins with exactly one slash, so no client
     /// can take its first segment for a host.
-    fn directory_location(&mut self, query: Option<&[u8]>) -> &[u8] {
+    fn directory_location(&mut self, target: RequestTarget<'_>) -> &[u8] {
         self.location.clear();
         self.location.push(b'/');
+        let RequestTarget::Origin { path, query } = target else { return &self.location };
+        if target::decode_path(path, &mut self.path).is_err() {
+            return &self.location;
+        }
         target::encode_path(&self.path, &mut self.location);
         self.location.push(b'/');
         if let Some(query) = query {
@@ -248,9 +269,4 @@ fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer<
         Selection::Part(part) => Answer::Part(representation, part),
         Selection::Unsatisfiable => Answer::RangeNotSatisfiable(representation),
     }
-}
-
-fn read_failure(error: &io::Error) -> Status {
-    tracing::error!(%error, "cannot read a file that is served");
-    Status::InternalServerError
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Waker};
 
 use crate::clock::Clock;
+use crate::cold::{Helpers, Inbox};
 use crate::context::{Context, SharedProducer};
 use crate::control::{Control, Phase};
 use crate::handoff::{self, Receiver, Sender};
@@ -26,7 +27,7 @@ use crate::metrics::Counters;
 use crate::reactor::{Reactor, WAKER};
 use crate::settings::Settings;
 use crate::site::Site;
-use crate::site::resolve::Root;
+use crate::site::resolve::{Patience, Root};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
@@ -110,7 +111,8 @@ impl Handle {
     }
 }
 
-/// Starts a worker: its supervisor gets the handle, the acceptor the sender.
+/// Starts a worker: its supervisor gets the handle, the acceptor the sender. Without `helpers` it waits for disks
+/// itself.
 ///
 /// # Errors
 /// When the root cannot be opened, or the kernel refuses a poll, an eventfd or a thread.
@@ -119,6 +121,7 @@ pub fn spawn(
     settings: Settings,
     control: Arc<Control>,
     log: Option<Producer>,
+    helpers: Option<Arc<Helpers>>,
 ) -> Result<(Handle, Sender), StartError> {
     let root = Root::open(&settings.site.root, settings.site.symlinks)
         .map_err(|source| StartError::Root { path: settings.site.root.clone(), source })?;
@@ -126,7 +129,9 @@ pub fn spawn(
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(StartError::Loop)?);
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
-    let worker = Worker { index, settings, control, counters: Arc::clone(&counters), poll, receiver, log };
+    let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
+    let worker =
+        Worker { index, settings, control, counters: Arc::clone(&counters), poll, receiver, log, helpers };
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || worker.main(root))
@@ -143,6 +148,7 @@ struct Worker {
     poll: Poll,
     receiver: Receiver,
     log: Option<Producer>,
+    helpers: Option<(Arc<Helpers>, Arc<Waker>)>,
 }
 
 impl Worker {
@@ -184,8 +190,14 @@ impl Worker {
             Some(root) => root,
             None => Root::open(&self.settings.site.root, self.settings.site.symlinks)?,
         };
-        let site = Site::new(self.settings.site.clone(), root);
-        let cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
+        let patience = if self.helpers.is_some() { Patience::Never } else { Patience::MayWait };
+        let site = Site::new(self.settings.site.clone(), root, patience);
+        let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
+        // A new inbox for each loop: outcomes for one that is gone are nobody's.
+        cx.helpers = self
+            .helpers
+            .as_ref()
+            .map(|(helpers, waker)| (Arc::clone(helpers), Inbox::new(Arc::clone(waker))));
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);

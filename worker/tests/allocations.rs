@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{Accepted, Control, Deadlines, Peer, Phase, Settings, SiteSettings, Symlinks, spawn};
 
@@ -105,8 +106,9 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
     let control = Arc::new(Control::default());
     let log = directory.path().join("access.log");
     let (writer, mut producers) = log_writer::start(Destination::File(log), 1).unwrap();
+    let helpers = Helpers::start(1).unwrap();
     let (handle, mut sender) =
-        spawn(0, settings(directory.path()), Arc::clone(&control), producers.pop()).unwrap();
+        spawn(0, settings(directory.path()), Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     assert!(sender.send(Accepted { stream: theirs.into(), peer: Peer::Unix }).is_ok());

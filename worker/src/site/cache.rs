@@ -67,6 +67,7 @@ impl Cache {
     pub fn confirm(&mut self, key: &[u8], now_ms: u64) {
         if let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get_mut(at)) {
             entry.checked_ms = now_ms;
+            entry.representation.cool();
         }
     }
 
@@ -142,13 +143,14 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
+    use crate::site::resolve::Patience;
 
     fn representation(bytes: usize) -> Rc<Representation> {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &vec![0; bytes]).unwrap();
         let file: OwnedFd = file.into();
         let stat = rustix::fs::fstat(&file).unwrap();
-        Rc::new(Representation::new(file, &stat, b"x", 0).unwrap())
+        Rc::new(Representation::new(file, &stat, b"x", 0, true, Patience::MayWait).unwrap())
     }
 
     fn holds(cache: &mut Cache, key: &[u8]) -> bool {

@@ -2,8 +2,9 @@
 //! the bytes themselves when there are few. All of it is taken from one descriptor, so a length never meets the
 //! bytes of another version.
 
-use std::io;
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use protocol::http1::encode;
@@ -12,10 +13,15 @@ use protocol::{Status, date, media_type};
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::residency::{self, Residency};
+use super::resolve::{Obstacle, Patience};
+
 /// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
 const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
 /// A file that was modified this recently could be modified again without its timestamps telling.
 const SETTLED_AFTER_S: i64 = 2;
+/// Files up to this size are asked for as a whole whether they are in memory, once a check interval.
+const WARM_BYTES_MAX: u64 = 4 << 20;
 /// How often a small file is read again that changes while it is being read.
 const READ_ATTEMPTS: u32 = 3;
 
@@ -48,7 +54,11 @@ impl Stamp {
 /// An open file, ready to be served.
 #[derive(Debug)]
 pub struct Representation {
-    file: OwnedFd,
+    /// Shared with the helper threads that read it.
+    file: Arc<OwnedFd>,
+    residency: Residency,
+    /// Whether all of it was seen to be in memory since it was last checked.
+    is_warm: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
     validators: Validators,
@@ -59,12 +69,22 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// Makes a representation of an open file. `name` decides about the media type, `unix_s` is the time now.
+    /// Makes a representation of an open file. `name` decides about the media type, `unix_s` is the time now,
+    /// `is_local` says whether the file system is known to be.
     ///
     /// # Errors
-    /// When a small file cannot be read.
-    pub fn new(file: OwnedFd, stat: &Stat, name: &[u8], unix_s: i64) -> io::Result<Self> {
-        let (stamp, memory) = load(&file, Stamp::of(stat))?;
+    /// When a small file cannot be read, or not without waiting.
+    pub fn new(
+        file: OwnedFd,
+        stat: &Stat,
+        name: &[u8],
+        unix_s: i64,
+        is_local: bool,
+        patience: Patience,
+    ) -> Result<Self, Obstacle> {
+        let residency = Residency::of(file.as_fd(), is_local);
+        let may_wait = patience == Patience::MayWait || residency == Residency::Trusted;
+        let (stamp, memory) = load(&file, Stamp::of(stat), may_wait)?;
         let validators = Validators {
             entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
             // Never later than Date (RFC 9110 §8.8.2.1).
@@ -84,7 +104,9 @@ impl Representation {
         encode::status_line(&mut head_not_modified, Status::NotModified);
         head_not_modified.extend_from_slice(&fields);
         Ok(Self {
-            file,
+            file: Arc::new(file),
+            residency,
+            is_warm: Cell::new(false),
             stamp,
             is_settled: stamp.modified.0.max(stamp.changed.0).saturating_add(SETTLED_AFTER_S) <= unix_s,
             validators,
@@ -117,6 +139,46 @@ impl Representation {
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// The descriptor, for a helper thread to keep while it reads.
+    #[must_use]
+    pub fn shared_file(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.file)
+    }
+
+    /// What tells this version of the file from another.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether this process may call sendfile(2) for the file itself, once the bytes are in memory.
+    #[must_use]
+    pub fn is_sent_by_kernel(&self) -> bool {
+        self.residency != Residency::Distrusted
+    }
+
+    /// Whether this part of the file can be sent without waiting for a disk, as far as can be told.
+    #[must_use]
+    pub fn is_resident(&self, offset: u64, bytes: u64) -> bool {
+        match self.residency {
+            Residency::Trusted => true,
+            Residency::Distrusted => false,
+            Residency::Probed if self.is_warm.get() => true,
+            Residency::Probed if self.stamp.size > WARM_BYTES_MAX => {
+                residency::is_resident(self.file(), offset, bytes)
+            }
+            Residency::Probed => {
+                self.is_warm.set(residency::is_resident(self.file(), 0, self.stamp.size));
+                self.is_warm.get() || residency::is_resident(self.file(), offset, bytes)
+            }
+        }
+    }
+
+    /// What was seen in memory may have left it by now.
+    pub fn cool(&self) {
+        self.is_warm.set(false);
     }
 
     /// A 200 head up to, not including, what [`encode::end`] adds.
@@ -169,13 +231,13 @@ fn validator_fields(validators: &Validators) -> Bytes {
 
 /// The content of a small file, with the stamp that the file had both before and after it was read. A file that
 /// will not hold still is sent from its descriptor like a large one.
-fn load(file: &OwnedFd, mut stamp: Stamp) -> io::Result<(Stamp, Option<Bytes>)> {
+fn load(file: &OwnedFd, mut stamp: Stamp, may_wait: bool) -> Result<(Stamp, Option<Bytes>), Obstacle> {
     for _ in 0..READ_ATTEMPTS {
         if stamp.size > MEMORY_FILE_BYTES_MAX {
             break;
         }
-        let content = read_whole(file, stamp.size)?;
-        let after = Stamp::of(&rustix::fs::fstat(file)?);
+        let content = read_whole(file, stamp.size, may_wait)?;
+        let after = Stamp::of(&rustix::fs::fstat(file).map_err(read_failure)?);
         if after == stamp && content.len() as u64 == stamp.size {
             return Ok((stamp, Some(content)));
         }
@@ -185,19 +247,31 @@ fn load(file: &OwnedFd, mut stamp: Stamp) -> io::Result<(Stamp, Option<Bytes>)> 
 }
 
 /// At most `size` bytes from the beginning of the file; fewer if it ends before.
-fn read_whole(file: &OwnedFd, size: u64) -> io::Result<Bytes> {
+fn read_whole(file: &OwnedFd, size: u64, may_wait: bool) -> Result<Bytes, Obstacle> {
     let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
     let mut filled = 0;
     while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::pread(file, rest, filled as u64) {
+        let offset = filled as u64;
+        let read = if may_wait {
+            rustix::io::pread(file, rest, offset)
+        } else {
+            residency::read_now(file.as_fd(), rest, offset)
+        };
+        match read {
             Ok(0) => break,
             Ok(bytes) => filled += bytes,
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP) if !may_wait => return Err(Obstacle::Cold),
+            Err(errno) => return Err(read_failure(errno)),
         }
     }
     content.truncate(filled);
     Ok(content.into())
+}
+
+fn read_failure(error: Errno) -> Obstacle {
+    tracing::error!(%error, "cannot read a file that is served");
+    Obstacle::Refused(Status::InternalServerError)
 }
 
 #[cfg(test)]
@@ -210,7 +284,7 @@ mod tests {
     fn open(path: &std::path::Path, unix_s: i64) -> Representation {
         let file: OwnedFd = fs::File::open(path).unwrap().into();
         let stat = rustix::fs::fstat(&file).unwrap();
-        Representation::new(file, &stat, b"page.html", unix_s).unwrap()
+        Representation::new(file, &stat, b"page.html", unix_s, true, Patience::MayWait).unwrap()
     }
 
     fn now_s() -> i64 {

@@ -3,6 +3,10 @@
 //! One openat2(2) below the root's descriptor, then one fstat(2) on what it opened: the file that is checked *is*
 //! the file that is served. Whatever a path can do wrong is answered here in one place; nothing in a path is
 //! ever the server's fault.
+//!
+//! A loop thread must not wait for a disk. It opens with [`Patience::Never`]: only what the kernel has in its
+//! caches, only on the root's own file system, and only if that is one whose open(2) asks nobody else.
+//! Whatever that leaves open, a helper thread settles with [`Patience::MayWait`].
 
 use std::ffi::CStr;
 use std::io;
@@ -14,10 +18,29 @@ use protocol::Status;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::residency;
 use crate::settings::Symlinks;
 
 /// How often a path is tried again when a rename elsewhere kept the kernel from being sure (openat2(2), EAGAIN).
 const ATTEMPTS: u32 = 16;
+
+/// Whether a call may wait for a disk or for another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// On a loop thread: rather give up.
+    Never,
+    /// On a helper thread.
+    MayWait,
+}
+
+/// What keeps a file from being served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The request is refused.
+    Refused(Status),
+    /// Only waiting can tell.
+    Cold,
+}
 
 /// The directory that is served, held open: renaming it or replacing the path does not change what is served.
 #[derive(Debug)]
@@ -26,6 +49,8 @@ pub struct Root {
     /// The one name that is served, when the root is a file.
     only: Option<Box<[u8]>>,
     resolve: ResolveFlags,
+    /// Whether what is in the kernel's caches can be opened without asking anybody.
+    opens_from_cache: bool,
 }
 
 /// What a path names.
@@ -48,8 +73,10 @@ impl Root {
         let directory: PathBuf =
             if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = Self {
-            directory: rustix::fs::open(&directory, flags, Mode::empty())?,
+        let directory = rustix::fs::open(&directory, flags, Mode::empty())?;
+        let mut root = Self {
+            opens_from_cache: residency::is_local(&directory),
+            directory,
             only: if is_file { path.file_name().map(|name| name.as_bytes().into()) } else { None },
             resolve: match symlinks {
                 Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
@@ -57,13 +84,22 @@ impl Root {
                 Symlinks::Any => ResolveFlags::empty(),
             },
         };
-        match root.open_beneath(c".") {
-            Ok(_) => Ok(root),
+        match root.open_beneath(c".", Patience::MayWait) {
+            Ok(_) => {}
             Err(Errno::NOSYS) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6"))
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6"));
             }
-            Err(errno) => Err(errno.into()),
+            Err(errno) => return Err(errno.into()),
         }
+        // Linux before 5.12 does not know RESOLVE_CACHED; helpers open everything then.
+        root.opens_from_cache &= !matches!(root.open_beneath(c".", Patience::Never), Err(Errno::INVAL));
+        Ok(root)
+    }
+
+    /// Whether [`Patience::Never`] opens anything at all.
+    #[must_use]
+    pub const fn opens_from_cache(&self) -> bool {
+        self.opens_from_cache
     }
 
     /// The name of the one file that is served, if the root is a file.
@@ -74,24 +110,36 @@ impl Root {
     /// Opens what `path`, relative to the root, names.
     ///
     /// # Errors
-    /// The status to refuse the request with.
-    pub fn resolve(&self, path: &CStr) -> Result<Found, Status> {
-        let file = self.open_beneath(if path.is_empty() { c"." } else { path }).map_err(refusal)?;
-        let stat = rustix::fs::fstat(&file).map_err(refusal)?;
+    /// The status to refuse the request with, or that it would have to wait.
+    pub fn resolve(&self, path: &CStr, patience: Patience) -> Result<Found, Obstacle> {
+        if patience == Patience::Never && !self.opens_from_cache {
+            return Err(Obstacle::Cold);
+        }
+        let path = if path.is_empty() { c"." } else { path };
+        let file = self.open_beneath(path, patience).map_err(|errno| match (errno, patience) {
+            // Not in the cache, or on another file system, if it is below the root at all.
+            (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
+            _ => Obstacle::Refused(refusal(errno)),
+        })?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| Obstacle::Refused(refusal(errno)))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Found::File(file, stat)),
             FileType::Directory => Ok(Found::Directory),
-            _ => Err(Status::NotFound),
+            _ => Err(Obstacle::Refused(Status::NotFound)),
         }
     }
 
     /// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
     /// because opening a terminal would otherwise make it ours.
-    fn open_beneath(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+    fn open_beneath(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let (resolve, attempts) = match patience {
+            Patience::Never => (self.resolve | ResolveFlags::CACHED | ResolveFlags::NO_XDEV, 1),
+            Patience::MayWait => (self.resolve, ATTEMPTS),
+        };
         let mut result = Err(Errno::AGAIN);
-        for _ in 0..ATTEMPTS {
-            result = rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), self.resolve);
+        for _ in 0..attempts {
+            result = rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve);
             if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
                 break;
             }
@@ -135,10 +183,11 @@ mod tests {
     }
 
     fn kind(root: &Root, path: &CStr) -> Result<&'static str, u16> {
-        match root.resolve(path) {
+        match root.resolve(path, Patience::MayWait) {
             Ok(Found::File(..)) => Ok("file"),
             Ok(Found::Directory) => Ok("directory"),
-            Err(status) => Err(status.code()),
+            Err(Obstacle::Refused(status)) => Err(status.code()),
+            Err(Obstacle::Cold) => panic!("there was time to wait"),
         }
     }
 
@@ -164,6 +213,17 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(kind(&root, path), expected, "{path:?}");
         }
+    }
+
+    #[test]
+    fn what_is_cached_is_opened_without_waiting() {
+        let (_outer, path) = tree();
+        let root = Root::open(&path, Symlinks::Inside).unwrap();
+        assert!(root.opens_from_cache, "temporary files are on a local file system");
+        // Made a moment ago, so its name is in the cache.
+        assert!(matches!(root.resolve(c"file", Patience::Never), Ok(Found::File(..))));
+        // The kernel does not say in one word what leads outside: a helper finds out.
+        assert!(matches!(root.resolve(c"outside", Patience::Never), Err(Obstacle::Cold)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::site::Site;
-use oneloop_worker::site::resolve::Root;
+use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::transport::Transport;
 use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
 
@@ -423,7 +423,7 @@ fn context(directory: &Path) -> Context {
     let root = Root::open(directory, Symlinks::Inside).unwrap();
     Context::new(
         &settings,
-        Site::new(site, root),
+        Site::new(site, root, Patience::MayWait),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, 1_800_000_000),

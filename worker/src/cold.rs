@@ -1,0 +1,338 @@
+//! The synchronous layer: helper threads that do for the loops what has to wait for a disk.
+//!
+//! A loop submits a [`Task`], goes on with other connections, and finds the [`Outcome`] in its [`Inbox`] when it
+//! is woken. Queue and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
+//! submits learns at once when there is no room. A connection has at most one task under way, so the queue's
+//! order is fair between connections; a task whose connection has died is passed over.
+//!
+//! A helper knows nothing of connections and never touches a socket.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use crossbeam_queue::ArrayQueue;
+use protocol::Status;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::Advice;
+use rustix::io::Errno;
+
+use crate::site::opening::{Opened, Opening};
+use crate::site::representation::Stamp;
+use crate::slab::ConnectionId;
+
+/// Tasks that may wait for a helper, of all workers together.
+const QUEUE_MAX: usize = 512;
+/// Outcomes that may wait for a worker, tasks under way included.
+const INBOX_MAX: usize = 512;
+/// How much of a file is brought into memory at once, so that the kernel can send it.
+pub const WARM_BYTES: u64 = 1 << 20;
+/// How much of a file is read at once where the kernel must not send it.
+pub const READ_BYTES: u64 = 256 << 10;
+/// How far ahead the kernel is asked to read on by itself, while what was read is being sent.
+const AHEAD_BYTES: u64 = 2 << 20;
+/// Bytes copied at once to bring a file into memory.
+const SCRATCH_BYTES: usize = 128 << 10;
+
+/// A part of a file.
+#[derive(Debug)]
+pub struct Window {
+    /// The file.
+    pub file: Arc<OwnedFd>,
+    /// What it must still be when it has been read.
+    pub stamp: Stamp,
+    /// Where the part begins.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// What a helper is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Open a path.
+    Open(Box<Opening>),
+    /// Bring a part of a file into memory.
+    Warm(Window),
+    /// Read a part of a file.
+    Read(Window),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A path was opened, or refused.
+    Opened(Box<Opening>, Result<Opened, Status>),
+    /// The file is in memory as far as this offset.
+    Warmed(u64),
+    /// The bytes; fewer than were asked for if the file ends before.
+    Read(Vec<u8>),
+    /// It could not be done: the file cannot be read, or is no longer the one that was promised.
+    Failed,
+    /// Nobody waited for it any longer.
+    Cancelled,
+}
+
+/// A connection's claim on the outcome of its task. When it is dropped, the task need not be done.
+#[derive(Debug)]
+pub struct Ticket(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
+
+struct Job {
+    id: ConnectionId,
+    ticket: Weak<()>,
+    task: Task,
+    inbox: Arc<Inbox>,
+}
+
+/// Where a worker finds what came of its tasks.
+#[derive(Debug)]
+pub struct Inbox {
+    done: ArrayQueue<(ConnectionId, Outcome)>,
+    /// Tasks submitted and not yet taken out.
+    outstanding: AtomicUsize,
+    waker: Arc<mio::Waker>,
+}
+
+impl Inbox {
+    /// An empty inbox of the worker that `waker` wakes.
+    #[must_use]
+    pub fn new(waker: Arc<mio::Waker>) -> Arc<Self> {
+        Arc::new(Self { done: ArrayQueue::new(INBOX_MAX), outstanding: AtomicUsize::new(0), waker })
+    }
+
+    /// The next outcome, and whose task it was.
+    pub fn pop(&self) -> Option<(ConnectionId, Outcome)> {
+        let done = self.done.pop()?;
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        Some(done)
+    }
+}
+
+/// The helper threads.
+pub struct Helpers {
+    jobs: ArrayQueue<Job>,
+    /// Counts the jobs, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
+    semaphore: OwnedFd,
+}
+
+impl std::fmt::Debug for Helpers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Helpers").field("jobs", &self.jobs.len()).finish_non_exhaustive()
+    }
+}
+
+impl Helpers {
+    /// Starts `threads` helpers. They end with the process: one that is stuck in a dead file system must not
+    /// keep it from ending.
+    ///
+    /// # Errors
+    /// When the kernel refuses an eventfd or a thread.
+    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+        let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
+        let helpers = Arc::new(Self { jobs: ArrayQueue::new(QUEUE_MAX), semaphore });
+        for index in 0..threads {
+            let helpers = Arc::clone(&helpers);
+            thread::Builder::new().name(format!("helper-{index}")).spawn(move || helpers.help())?;
+        }
+        Ok(helpers)
+    }
+
+    /// Queues a task of connection `id`, the outcome of which will be in `inbox`.
+    ///
+    /// # Errors
+    /// The task, when there is no room.
+    pub fn submit(&self, id: ConnectionId, task: Task, inbox: &Arc<Inbox>) -> Result<Ticket, Task> {
+        // Only the inbox's worker adds to the count, so it cannot grow between the two.
+        if inbox.outstanding.load(Ordering::Relaxed) >= INBOX_MAX {
+            return Err(task);
+        }
+        let ticket = Arc::new(());
+        let job = Job { id, ticket: Arc::downgrade(&ticket), task, inbox: Arc::clone(inbox) };
+        self.jobs.push(job).map_err(|job| job.task)?;
+        inbox.outstanding.fetch_add(1, Ordering::Relaxed);
+        // Fails only when 2⁶⁴ − 2 jobs wait.
+        let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
+        Ok(Ticket(ticket))
+    }
+
+    fn help(&self) {
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        loop {
+            let mut count = [0; 8];
+            if matches!(rustix::io::read(&self.semaphore, &mut count), Err(error) if error != Errno::INTR) {
+                return;
+            }
+            let Some(job) = self.jobs.pop() else { continue };
+            let outcome = match job.ticket.strong_count() {
+                0 => Outcome::Cancelled,
+                _ => catch_unwind(AssertUnwindSafe(|| job.task.run(&mut scratch))).unwrap_or(Outcome::Failed),
+            };
+            // There is room: no more are outstanding than fit.
+            let _ = job.inbox.done.push((job.id, outcome));
+            // A worker that has ended needs no wake.
+            let _ = job.inbox.waker.wake();
+        }
+    }
+}
+
+impl Task {
+    fn run(self, scratch: &mut [u8]) -> Outcome {
+        match self {
+            Self::Open(mut opening) => {
+                let opened = opening.run();
+                Outcome::Opened(opening, opened)
+            }
+            Self::Warm(window) => match window.warm(scratch) {
+                Ok(()) => Outcome::Warmed(window.offset.saturating_add(window.bytes)),
+                Err(errno) => failed(errno),
+            },
+            Self::Read(window) => match window.read() {
+                Ok(Some(bytes)) => Outcome::Read(bytes),
+                Ok(None) => Outcome::Failed,
+                Err(errno) => failed(errno),
+            },
+        }
+    }
+}
+
+fn failed(error: Errno) -> Outcome {
+    tracing::error!(%error, "cannot read a file that is served");
+    Outcome::Failed
+}
+
+impl Window {
+    /// Touches every page. A file that ends before the window does is for the sender to notice.
+    fn warm(&self, scratch: &mut [u8]) -> Result<(), Errno> {
+        self.read_ahead();
+        let mut done = 0;
+        while done < self.bytes {
+            let wanted = usize::try_from(self.bytes - done).unwrap_or(usize::MAX).min(scratch.len());
+            match pread(&self.file, scratch.get_mut(..wanted).unwrap_or_default(), self.offset + done)? {
+                0 => break,
+                bytes => done += bytes as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes, or `None` if the file has become another one meanwhile.
+    fn read(&self) -> Result<Option<Vec<u8>>, Errno> {
+        self.read_ahead();
+        let mut content = vec![0; usize::try_from(self.bytes).unwrap_or(0)];
+        let mut filled = 0;
+        while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match pread(&self.file, rest, self.offset + filled as u64)? {
+                0 => break,
+                bytes => filled += bytes,
+            }
+        }
+        content.truncate(filled);
+        let is_intact = Stamp::of(&rustix::fs::fstat(&self.file)?) == self.stamp;
+        Ok(is_intact.then_some(content))
+    }
+
+    /// Asks the kernel to go on reading behind the window while the window is being sent. Only a hint.
+    fn read_ahead(&self) {
+        let length = NonZeroU64::new(self.bytes.saturating_add(AHEAD_BYTES));
+        let _ = rustix::fs::fadvise(&self.file, self.offset, length, Advice::WillNeed);
+    }
+}
+
+fn pread(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::pread(file, &mut *buffer, offset) {
+            Err(Errno::INTR) => {}
+            read => return read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::slab::Slab;
+
+    fn inbox() -> (Arc<Inbox>, mio::Poll) {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        (Inbox::new(waker), poll)
+    }
+
+    fn window(content: &[u8], offset: u64, bytes: u64) -> Window {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        let stamp = Stamp::of(&rustix::fs::fstat(file.as_fd()).unwrap());
+        Window { file: Arc::new(file.into()), stamp, offset, bytes }
+    }
+
+    fn wait(inbox: &Inbox) -> (ConnectionId, Outcome) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(done) = inbox.pop() {
+                return done;
+            }
+            assert!(Instant::now() < deadline, "no outcome");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn id() -> ConnectionId {
+        Slab::with_limit(1).insert(()).unwrap()
+    }
+
+    #[test]
+    fn windows_are_read_and_the_worker_is_woken() {
+        let helpers = Helpers::start(2).unwrap();
+        let (inbox, mut poll) = inbox();
+        let content: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        let _ticket = helpers.submit(id(), Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
+        let mut events = mio::Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        assert!(!events.is_empty(), "the worker was not woken");
+        match wait(&inbox) {
+            (_, Outcome::Read(bytes)) => assert!(bytes == content[1_000..201_000]),
+            other => panic!("{other:?}"),
+        }
+        let _ticket = helpers.submit(id(), Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
+        assert!(matches!(wait(&inbox), (_, Outcome::Warmed(300_000))));
+        assert_eq!(inbox.outstanding.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_another_by_now_is_not_read() {
+        let helpers = Helpers::start(1).unwrap();
+        let (inbox, _poll) = inbox();
+        let changed = Window { stamp: window(b"other", 0, 5).stamp, ..window(b"these", 0, 5) };
+        let _ticket = helpers.submit(id(), Task::Read(changed), &inbox).unwrap();
+        assert!(matches!(wait(&inbox), (_, Outcome::Failed)));
+    }
+
+    #[test]
+    fn a_task_nobody_waits_for_is_not_done() {
+        let helpers = Helpers::start(0).unwrap();
+        let (inbox, _poll) = inbox();
+        drop(helpers.submit(id(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap());
+        let helping = Arc::clone(&helpers);
+        thread::spawn(move || helping.help());
+        assert!(matches!(wait(&inbox), (_, Outcome::Cancelled)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_handed_back() {
+        let helpers = Helpers::start(0).unwrap();
+        let (inbox, _poll) = inbox();
+        let shared = window(b"x", 0, 1);
+        let task = || Task::Warm(Window { file: Arc::clone(&shared.file), ..shared });
+        let tickets: Vec<_> = (0..QUEUE_MAX).map(|_| helpers.submit(id(), task(), &inbox).unwrap()).collect();
+        assert!(helpers.submit(id(), task(), &inbox).is_err());
+        assert_eq!(tickets.len(), QUEUE_MAX);
+    }
+}
