@@ -42,7 +42,7 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     }
     std::thread::sleep(Duration::from_millis(200));
     let process = server.process();
-    let (baseline, before) = (process.descriptors(), process.resident_bytes());
+    let (baseline, before) = (process.sockets(), process.resident_bytes());
 
     let start = Instant::now();
     let mut streams = Vec::with_capacity(COUNT);
@@ -55,7 +55,7 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     assert!(opened_in < IDLE_TIMEOUT, "too slow a machine: the first end before the last begin");
     let bytes = process.resident_bytes().saturating_sub(before) / COUNT as u64;
     note(&format!("idle: {bytes} bytes of resident memory a connection, {COUNT} opened in {opened_in:?}"));
-    assert!(process.descriptors() >= baseline + COUNT, "all are held");
+    assert!(process.sockets() >= baseline + COUNT, "all are held");
     if !cfg!(debug_assertions) {
         assert!(bytes <= BYTES_MAX, "{bytes} bytes of resident memory an idle connection");
     }
@@ -74,6 +74,6 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     let took = start.elapsed();
     assert!(took >= IDLE_TIMEOUT, "closed after {took:?}");
     assert!(took < opened_in + IDLE_TIMEOUT + Duration::from_secs(4), "closed after {took:?}");
-    let is_clean = super::client::eventually(Duration::from_secs(3), || process.descriptors() <= baseline);
-    assert!(is_clean, "{} descriptors, {baseline} before", process.descriptors());
+    let is_clean = super::client::eventually(Duration::from_secs(3), || process.sockets() <= baseline);
+    assert!(is_clean, "{} sockets, {baseline} before", process.sockets());
 }

@@ -165,7 +165,7 @@ fn a_refusal_reaches_a_client_that_goes_on_sending() {
 fn a_lingering_close_has_an_end() {
     let (_tree, server) = site(&[]);
     let _timed = timed();
-    let baseline = server.process().descriptors();
+    let baseline = server.process().sockets();
     let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.send(b"BAD\r\n\r\n");
@@ -174,7 +174,7 @@ fn a_lingering_close_has_an_end() {
     }
     // The clients neither close nor fall silent, and yet the server gets its descriptors back.
     let start = Instant::now();
-    while server.process().descriptors() > baseline {
+    while server.process().sockets() > baseline {
         assert!(start.elapsed() < Duration::from_secs(13), "lingers for ever");
         std::thread::sleep(Duration::from_millis(100));
         for client in &mut clients {
