@@ -123,6 +123,39 @@ fn a_half_closed_client_is_answered_in_full() {
 }
 
 #[test]
+fn a_half_closed_pipeline_of_large_files_is_answered_in_full() {
+    let (_tree, server) = site();
+    let whole = pattern(20 << 20);
+    let mut client = server.connect();
+    client.send(&[request("GET", "/big.bin", &[]).repeat(3), request("GET", "/a.txt", &[])].concat());
+    client.finish_sending();
+    for _ in 0..3 {
+        let response = client.response();
+        assert!(response.content == whole, "wrong bytes");
+    }
+    assert_eq!(client.response().content, b"first");
+    client.expect_closed();
+}
+
+#[test]
+fn a_request_that_comes_while_output_is_blocked_is_answered_after_it() {
+    let (_tree, server) = site();
+    let whole = pattern(20 << 20);
+    let mut client = Client::connect_with_window(server.address(), 64 << 10);
+    client.send(&request("GET", "/big.bin", &[]));
+    client.response_head();
+    // In pieces, each of them an event that the server cannot act upon yet.
+    for piece in request("GET", "/a.txt", &[]).chunks(10) {
+        std::thread::sleep(Duration::from_millis(20));
+        client.send(piece);
+    }
+    let mut received = Vec::new();
+    client.content(whole.len() as u64, |bytes| received.extend_from_slice(bytes));
+    assert!(received == whole, "wrong bytes");
+    assert_eq!(client.response().content, b"first");
+}
+
+#[test]
 fn half_a_request_is_none() {
     let (_tree, server) = site();
     for start in [&b""[..], b"G", b"\r\n", b"GET /a.txt HTTP/1.1\r\nHost: x\r\n"] {

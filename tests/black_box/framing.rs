@@ -170,6 +170,20 @@ fn chunks_of_any_size_with_extensions_and_trailers_are_skipped() {
 }
 
 #[test]
+fn content_is_skipped_up_to_its_limit() {
+    let (_tree, server) = site();
+    let mut client = server.connect();
+    let content = HIDDEN.repeat((1 << 20) / HIDDEN.len() + 1);
+    let content = &content[..1 << 20];
+    let sized = post(&format!("Content-Length: {}", content.len()), content);
+    let in_chunks = post("Transfer-Encoding: chunked", &chunked(content));
+    for request in [sized, in_chunks] {
+        assert_eq!(client.exchange(request.as_bytes()).status, 405);
+        assert_eq!(client.get("/a.txt").content, b"a");
+    }
+}
+
+#[test]
 fn extensions_and_trailers_are_bounded() {
     let (_tree, server) = site();
     let endless = [

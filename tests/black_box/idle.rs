@@ -1,6 +1,6 @@
 //! Ten thousand idle connections: what they cost, and that they are let go in time.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -18,13 +18,24 @@ const BYTES_MAX: u64 = 256;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Connects from one of several addresses of this machine, since each has only so many ports.
-fn connect_from(index: usize, server: SocketAddr) -> Client {
+/// Where the connections come from, since one address has only so many ports.
+const SOURCES: [[u8; 4]; 4] = [[127, 0, 1, 1], [127, 0, 1, 2], [127, 0, 1, 3], [127, 0, 1, 4]];
+
+fn connect_from(source: usize, server: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let source = [[127, 0, 1, 1], [127, 0, 1, 2], [127, 0, 1, 3], [127, 0, 1, 4]][index % 4];
-    socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind");
+    socket.bind(&SocketAddr::from((SOURCES[source], 0)).into()).expect("bind");
     socket.connect(&server.into()).expect("connect");
     Client::over(socket.into())
+}
+
+/// Opens the connections of one source, each after one exchange.
+fn open_share(source: usize, server: SocketAddr) -> Vec<TcpStream> {
+    let open = |_| {
+        let mut client = connect_from(source, server);
+        assert_eq!(client.get("/a.txt").content, b"a");
+        client.into_stream()
+    };
+    (0..COUNT / SOURCES.len()).map(open).collect()
 }
 
 #[test]
@@ -36,26 +47,26 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     let tree = Tree::new(&[("a.txt", b"a")]);
     let idle_timeout = format!("{}ms", IDLE_TIMEOUT.as_millis());
     let server = Server::start(&["-t", "2", "--idle-timeout", &idle_timeout], tree.root());
+    let address = server.address();
     // Whatever is made once, at the first use, is no cost of a connection.
     for index in 0..200 {
-        connect_from(index, server.address()).get("/a.txt");
+        connect_from(index % SOURCES.len(), address).get("/a.txt");
     }
     std::thread::sleep(Duration::from_millis(200));
     let process = server.process();
-    let (baseline, before) = (process.descriptors(), process.resident_bytes());
+    let (baseline, before) = (process.sockets(), process.resident_bytes());
 
     let start = Instant::now();
-    let mut streams = Vec::with_capacity(COUNT);
-    for index in 0..COUNT {
-        let mut client = connect_from(index, server.address());
-        assert_eq!(client.get("/a.txt").content, b"a");
-        streams.push(client.into_stream());
-    }
+    let streams: Vec<TcpStream> = std::thread::scope(|scope| {
+        let shares: Vec<_> =
+            (0..SOURCES.len()).map(|source| scope.spawn(move || open_share(source, address))).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("all connections open")).collect()
+    });
     let opened_in = start.elapsed();
     assert!(opened_in < IDLE_TIMEOUT, "too slow a machine: the first end before the last begin");
     let bytes = process.resident_bytes().saturating_sub(before) / COUNT as u64;
     note(&format!("idle: {bytes} bytes of resident memory a connection, {COUNT} opened in {opened_in:?}"));
-    assert!(process.descriptors() >= baseline + COUNT, "all are held");
+    assert!(process.sockets() >= baseline + COUNT, "all are held");
     if !cfg!(debug_assertions) {
         assert!(bytes <= BYTES_MAX, "{bytes} bytes of resident memory an idle connection");
     }
@@ -74,6 +85,6 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     let took = start.elapsed();
     assert!(took >= IDLE_TIMEOUT, "closed after {took:?}");
     assert!(took < opened_in + IDLE_TIMEOUT + Duration::from_secs(4), "closed after {took:?}");
-    let is_clean = super::client::eventually(Duration::from_secs(3), || process.descriptors() <= baseline);
-    assert!(is_clean, "{} descriptors, {baseline} before", process.descriptors());
+    let is_clean = super::client::eventually(Duration::from_secs(3), || process.sockets() <= baseline);
+    assert!(is_clean, "{} sockets, {baseline} before", process.sockets());
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, request};
+use super::client::{Client, eventually, request};
 use super::schedule::timed;
 use super::server::Server;
 use super::tree::{Tree, pattern};
@@ -165,7 +165,7 @@ fn a_refusal_reaches_a_client_that_goes_on_sending() {
 fn a_lingering_close_has_an_end() {
     let (_tree, server) = site(&[]);
     let _timed = timed();
-    let baseline = server.process().descriptors();
+    let baseline = server.process().sockets();
     let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.send(b"BAD\r\n\r\n");
@@ -174,13 +174,31 @@ fn a_lingering_close_has_an_end() {
     }
     // The clients neither close nor fall silent, and yet the server gets its descriptors back.
     let start = Instant::now();
-    while server.process().descriptors() > baseline {
+    while server.process().sockets() > baseline {
         assert!(start.elapsed() < Duration::from_secs(13), "lingers for ever");
         std::thread::sleep(Duration::from_millis(100));
         for client in &mut clients {
             client.send_to_deaf(b"x");
         }
     }
+}
+
+#[test]
+fn a_lingering_close_ends_with_the_client() {
+    let (_tree, server) = site(&[]);
+    let _timed = timed();
+    let baseline = server.process().sockets();
+    let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(b"BAD\r\n\r\n");
+        assert_eq!(client.response().status, 400);
+        client.expect_closed();
+        // The last bytes and the end of the stream come together, and only once.
+        client.send(b"last words");
+        client.finish_sending();
+    }
+    let is_over = eventually(Duration::from_secs(3), || server.process().sockets() <= baseline);
+    assert!(is_over, "waits for clients that have said that they are done");
 }
 
 #[test]

@@ -49,6 +49,14 @@ impl Process {
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.directory.join("fd")).expect("fd").count()
     }
+
+    /// Sockets it holds now: unlike other descriptors, none of them is kept in a cache.
+    pub(crate) fn sockets(&self) -> usize {
+        let links = fs::read_dir(self.directory.join("fd")).expect("fd");
+        // A descriptor may be gone before its link is read.
+        let targets = links.flatten().flat_map(|link| fs::read_link(link.path()));
+        targets.filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:")).count()
+    }
 }
 
 /// Raises our own soft limit on descriptors to the hard one, which it returns.

@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use super::client::{Client, eventually};
 use super::schedule::skip;
 use super::server::{Ended, Launch, PATIENCE, Server};
-use super::tree::Tree;
+use super::tree::{Tree, pattern};
 
 fn site() -> Tree {
-    Tree::new(&[("a.txt", b"a"), ("index.html", b"index"), ("home.html", b"home")])
+    let large = pattern(1_000_000);
+    Tree::new(&[("a.txt", b"a"), ("index.html", b"index"), ("home.html", b"home"), ("large.bin", &large)])
 }
 
 /// A failure to start says what, where and what to do, in one line, and exits with `code`.
@@ -48,6 +49,20 @@ fn the_root_may_be_an_argument_and_flags_have_short_forms() {
 }
 
 #[test]
+fn the_root_may_be_one_file() {
+    let tree = site();
+    let server = Server::start(&[], &tree.path("a.txt"));
+    let mut client = server.connect();
+    for (target, status) in
+        [("/", 200), ("/a.txt", 200), ("/home.html", 404), ("/index.html", 404), ("/x", 404)]
+    {
+        let response = client.get(target);
+        assert_eq!(response.status, status, "{target}");
+        assert!(status == 404 || response.content == b"a", "{target}");
+    }
+}
+
+#[test]
 fn a_flag_outranks_the_environment_which_outranks_the_default() {
     let tree = site();
     let from_environment = Launch::new(tree.root()).env("ONELOOP_INDEX", "home.html").start();
@@ -81,6 +96,7 @@ fn a_unix_socket_is_served_alone_and_quietly() {
     let mut client = client.unwrap();
     assert_eq!(client.get("/a.txt").content, b"a");
     assert_eq!(client.get("/missing").status, 404);
+    client.download("/large.bin", &pattern(1_000_000));
     assert_eq!(server.stderr(), "", "-q");
     server.terminate();
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
