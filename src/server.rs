@@ -215,6 +215,7 @@ impl Server {
                 keep_alive_timeouts = counters.keep_alive_timeouts.get(),
                 content_timeouts = counters.content_timeouts.get(),
                 send_timeouts = counters.send_timeouts.get(),
+                linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),

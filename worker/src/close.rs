@@ -1,5 +1,7 @@
 //! Why connections end. Each end has one reason, and each reason that somebody should know of is counted.
 
+use rustix::io::Errno;
+
 use crate::metrics::Counters;
 
 /// Why a connection was closed.
@@ -29,15 +31,15 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Whose fault a failed sendfile(2) is: reading the file is ours, the rest is the peer's.
+    /// Whose fault a failed sendfile(2) is: reading the file is ours, the rest is the peer's or the network's.
     #[must_use]
     pub fn of_send_file(error: &std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => Self::Peer,
-            _ => {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::BADF | Errno::NOMEM) => {
                 tracing::error!(%error, "cannot send a file that is served");
                 Self::Failed
             }
+            _ => Self::Peer,
         }
     }
 
@@ -56,8 +58,9 @@ impl CloseReason {
             Self::KeepAliveTimeout => &counters.keep_alive_timeouts,
             Self::ContentTimeout => &counters.content_timeouts,
             Self::SendTimeout => &counters.send_timeouts,
+            Self::LingerTimeout => &counters.linger_timeouts,
             Self::TruncatedFile => &counters.truncated_files,
-            Self::Finished | Self::Peer | Self::LingerTimeout | Self::Draining | Self::Failed => return,
+            Self::Finished | Self::Peer | Self::Draining | Self::Failed => return,
         };
         counter.increment();
     }

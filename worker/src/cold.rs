@@ -26,9 +26,9 @@ use crate::site::representation::Stamp;
 use crate::slab::ConnectionId;
 
 /// Tasks that may wait for a helper, of all workers together.
-const QUEUE_MAX: usize = 512;
+const QUEUE_MAX: usize = 4096;
 /// Outcomes that may wait for a worker, tasks under way included.
-const INBOX_MAX: usize = 512;
+const INBOX_MAX: usize = 4096;
 /// How much of a file is brought into memory at once, so that the kernel can send it.
 pub const WARM_BYTES: u64 = 1 << 20;
 /// How much of a file is read at once where the kernel must not send it.
@@ -43,8 +43,11 @@ const SCRATCH_BYTES: usize = 128 << 10;
 pub struct Window {
     /// The file.
     pub file: Arc<OwnedFd>,
-    /// What it must still be when it has been read.
+    /// What it was when its length was promised.
     pub stamp: Stamp,
+    /// Whether this is where the response begins: then the file must be the very version that was promised.
+    /// Afterwards it may grow, as logs do, but not shrink.
+    pub is_first: bool,
     /// Where the part begins.
     pub offset: u64,
     /// How long it is.
@@ -231,7 +234,8 @@ impl Window {
             }
         }
         content.truncate(filled);
-        let is_intact = Stamp::of(&rustix::fs::fstat(&self.file)?) == self.stamp;
+        let now = Stamp::of(&rustix::fs::fstat(&self.file)?);
+        let is_intact = now == self.stamp || (!self.is_first && now.size() >= self.stamp.size());
         Ok(is_intact.then_some(content))
     }
 
@@ -270,7 +274,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         let stamp = Stamp::of(&rustix::fs::fstat(file.as_fd()).unwrap());
-        Window { file: Arc::new(file.into()), stamp, offset, bytes }
+        Window { file: Arc::new(file.into()), stamp, is_first: true, offset, bytes }
     }
 
     fn wait(inbox: &Inbox) -> (ConnectionId, Outcome) {

@@ -21,6 +21,8 @@ use crate::site::Site;
 pub const INPUT_BYTES: usize = 16 << 10;
 /// Bytes of responses that are gathered before they are sent.
 pub const OUTPUT_BYTES: usize = 64 << 10;
+/// How long a peer may take to finish a request, or to stop talking, when the server is ending.
+const DRAINING_MS: u64 = 1_000;
 /// Buffers and transfers kept for reuse. More may be in use; these are what a quiet worker holds on to.
 const POOLED_MAX: usize = 256;
 
@@ -86,6 +88,12 @@ impl Context {
     #[must_use]
     pub const fn may_wait(&self) -> bool {
         self.helpers.is_none()
+    }
+
+    /// A deadline for a peer that owes us something: short when the server is ending.
+    #[must_use]
+    pub fn hurried(&self, ms: u64) -> u64 {
+        if self.is_draining { ms.min(DRAINING_MS) } else { ms }
     }
 
     /// Lets `write` append whole lines to the access log, if there is one.

@@ -46,6 +46,8 @@ pub struct Counters {
     pub content_timeouts: Counter,
     /// Connections reset because the peer took no more bytes.
     pub send_timeouts: Counter,
+    /// Connections closed because a refused peer went on talking.
+    pub linger_timeouts: Counter,
     /// Connections reset because a file changed while it was being sent.
     pub truncated_files: Counter,
     /// Requests that were malformed or beyond a limit.

@@ -1,7 +1,7 @@
 //! What is on its way to a peer: bytes the socket would not take at once, and the file that follows them.
 //!
 //! While a connection is being served, its responses gather in the worker's output buffer; only what is left
-//! when the socket is full moves into a [`Transfer`], which the connection then holds until it is through. An
+//! when the socket is full moves into a transfer, which the connection then holds until it is through. An
 //! idle connection holds nothing.
 
 use std::io;
@@ -18,6 +18,9 @@ use crate::transport::Transport;
 /// Most bytes of a file in one sendfile(2): bounds how long one connection keeps the loop.
 const SEND_FILE_BYTES_MAX: u64 = 512 << 10;
 
+/// A transfer that has grown beyond this gives its memory back before it is kept for reuse.
+const POOLED_BYTES_MAX: usize = 128 << 10;
+
 /// What a connection may still do in this turn, and what it has done.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -25,13 +28,15 @@ pub struct Budget {
     pub exchanges: u32,
     /// Bytes of files it may send.
     pub file_bytes: u64,
+    /// Bytes it may read.
+    pub input_bytes: usize,
     /// Bytes it has handed to the kernel.
     pub sent_bytes: u64,
 }
 
 impl Budget {
     /// What every connection gets in a turn: enough to make the turn worth it, little enough to be fair.
-    pub const TURN: Self = Self { exchanges: 16, file_bytes: 1 << 20, sent_bytes: 0 };
+    pub const TURN: Self = Self { exchanges: 16, file_bytes: 1 << 20, input_bytes: 256 << 10, sent_bytes: 0 };
 }
 
 /// How far a flush came.
@@ -54,9 +59,9 @@ struct Transfer {
     file: Option<FileContent>,
     /// Bytes handed to the kernel since the transfer began.
     sent_bytes: u64,
-    /// How far the peer had acknowledged them when that was last looked at. Negative while bytes from before
-    /// the transfer are still unacknowledged.
-    acknowledged_bytes: i64,
+    /// How far the peer had acknowledged them when that was last looked at, if it was. Negative while bytes from
+    /// before the transfer are still unacknowledged.
+    acknowledged_bytes: Option<i64>,
     /// Length of the file's content as it was promised.
     promised_bytes: u64,
     /// The file's line of the access log without the number of bytes, which comes after the prefix.
@@ -79,8 +84,9 @@ impl Transfer {
             unfinished => unfinished,
         };
         self.sent_bytes += budget.sent_bytes - before;
-        if flushed == Flushed::Blocked && budget.sent_bytes > before {
-            self.acknowledged_bytes = self.acknowledged_now(transport);
+        let is_first_look = self.acknowledged_bytes.is_none();
+        if flushed == Flushed::Blocked && (is_first_look || budget.sent_bytes > before) {
+            self.acknowledged_bytes = Some(self.acknowledged_now(transport));
         }
         Ok(flushed)
     }
@@ -143,7 +149,7 @@ impl Transfer {
         self.bytes.clear();
         self.file = None;
         self.sent_bytes = 0;
-        self.acknowledged_bytes = 0;
+        self.acknowledged_bytes = None;
         self.line.clear();
         self.warm_until = 0;
     }
@@ -155,6 +161,7 @@ impl Transfer {
         let window = |bytes_max| Window {
             file: file.representation.shared_file(),
             stamp: file.representation.stamp(),
+            is_first: file.left_bytes == self.promised_bytes,
             offset: file.offset,
             bytes: file.left_bytes.min(bytes_max),
         };
@@ -255,7 +262,7 @@ impl Output {
         if !is_sent {
             let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
             transfer.bytes.extend_from_slice(rest);
-            transfer.acknowledged_bytes = transfer.acknowledged_now(transport);
+            transfer.acknowledged_bytes = Some(transfer.acknowledged_now(transport));
         }
         cx.output.clear();
         Ok(is_sent)
@@ -303,8 +310,8 @@ impl Output {
     pub fn has_been_acknowledged<T: Transport>(&mut self, transport: &T) -> bool {
         let Some(transfer) = &mut self.0 else { return true };
         let acknowledged = transfer.acknowledged_now(transport);
-        let before = std::mem::replace(&mut transfer.acknowledged_bytes, acknowledged);
-        acknowledged > before
+        let before = transfer.acknowledged_bytes.replace(acknowledged);
+        before.is_none_or(|before| acknowledged > before)
     }
 }
 
@@ -330,6 +337,9 @@ impl Transfers {
     fn give(&mut self, mut transfer: Box<Transfer>) {
         if self.free.len() < self.free_max {
             transfer.clear();
+            if transfer.bytes.capacity() > POOLED_BYTES_MAX {
+                transfer.bytes = BytesMut::new();
+            }
             self.free.push(transfer);
         }
     }

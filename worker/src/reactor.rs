@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -17,6 +18,7 @@ use crate::connection::{Connection, Fate};
 use crate::context::Context;
 use crate::control::Phase;
 use crate::handoff::{Accepted, Receiver};
+use crate::site::resolve::Root;
 use crate::slab::{ConnectionId, Slab};
 use crate::transport::Socket;
 use crate::wheel::Wheel;
@@ -83,11 +85,9 @@ impl Reactor {
         self.cx.flush_log();
     }
 
-    /// Opens the root anew. A root that cannot be opened leaves everything as it was.
-    pub fn reload(&mut self) {
-        if let Err(error) = self.cx.site.reload() {
-            tracing::error!(%error, "cannot open the root anew; the old one is served on");
-        }
+    /// Serves another tree from now on.
+    pub fn replace_root(&mut self, root: Arc<Root>) {
+        self.cx.site.replace_root(root);
     }
 
     /// Acts upon the phase of the server; see [`Phase`].
@@ -132,9 +132,12 @@ impl Reactor {
             return;
         }
         // The acceptor keeps to the limit; should it ever not, the connection is dropped and closed.
-        let Ok(id) = self.connections.insert(connection) else {
-            CloseReason::Failed.count(&self.cx.counters);
-            return;
+        let id = match self.connections.insert(connection) {
+            Ok(id) => id,
+            Err(mut connection) => {
+                connection.end(&mut self.cx);
+                return CloseReason::Failed.count(&self.cx.counters);
+            }
         };
         match self.register(id) {
             Ok(()) => self.settle(id, fate),
@@ -239,6 +242,7 @@ impl Reactor {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             // A request may have come that no event has told of yet.
             connection.readable(false);
+            connection.hurry(&self.cx);
             let fate = connection.advance(&mut self.cx);
             self.settle(id, fate);
         }

@@ -56,6 +56,8 @@ impl Asker {
     /// Somebody who sent no valid head: answered with content, for the last time.
     pub const UNKNOWN: Self =
         Self { method: Method::Unknown, version: Version::Http11, persistence: Persistence::Close };
+    /// The same, for somebody who seems to have asked for a head.
+    pub const UNKNOWN_HEAD: Self = Self { method: Method::Head, ..Self::UNKNOWN };
 }
 
 /// Appends the response to `out`.

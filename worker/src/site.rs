@@ -10,8 +10,8 @@ pub mod representation;
 pub mod residency;
 pub mod resolve;
 
-use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::conditional::{self, Outcome};
 use protocol::http1::head::Expectation;
@@ -74,7 +74,7 @@ pub enum Located {
 impl Site {
     /// A site with nothing in its cache. With [`Patience::MayWait`] it opens everything itself.
     #[must_use]
-    pub fn new(settings: SiteSettings, root: Root, patience: Patience) -> Self {
+    pub fn new(settings: SiteSettings, root: Arc<Root>, patience: Patience) -> Self {
         Self {
             opener: Opener::new(root, &settings.index),
             patience,
@@ -87,14 +87,10 @@ impl Site {
         }
     }
 
-    /// Opens the root anew and forgets what was cached. When that fails, all stays as it was.
-    ///
-    /// # Errors
-    /// What [`Root::open`] fails with.
-    pub fn reload(&mut self) -> io::Result<()> {
-        self.opener.replace_root(Root::open(&self.settings.root, self.settings.symlinks)?);
+    /// Serves another tree from now on, and forgets what was cached of the old one.
+    pub fn replace_root(&mut self, root: Arc<Root>) {
+        self.opener.replace_root(root);
         self.cache.clear();
-        Ok(())
     }
 
     /// Decides what to say to a request.
@@ -142,7 +138,7 @@ impl Site {
         clock: &Clock,
     ) -> Result<Located, Status> {
         let located = match opened {
-            Ok(Opened::File(representation)) => Located::File(Rc::new(representation)),
+            Ok(Opened::File(representation)) => Located::File(Rc::from(representation)),
             Ok(Opened::Directory | Opened::Unchanged) => Located::Directory,
             Err(status) => {
                 self.cache.remove(&opening.key);
@@ -206,7 +202,7 @@ impl Site {
                 Ok(Located::File(representation))
             }
             (Ok(Opened::File(representation)), _) => {
-                let representation = Rc::new(representation);
+                let representation: Rc<Representation> = Rc::from(representation);
                 self.cache.insert(&self.key, Rc::clone(&representation), clock.now_ms());
                 Ok(Located::File(representation))
             }

@@ -1,7 +1,9 @@
 //! The thread of a worker: it starts the loop, runs it, and puts it together again after a panic.
 //!
-//! A panic drops every connection of the worker and nothing else. Poll, waker and hand-off stand outside of the
-//! boundary, so the acceptor hands over as before, and sockets in transit are adopted by the rebuilt loop.
+//! A panic drops every connection of the worker and nothing else. Poll, waker, hand-off and root stand outside of
+//! the boundary, so the acceptor hands over as before, sockets in transit are adopted by the rebuilt loop, and
+//! nothing has to be opened that could be gone by now. However often it happens, the process lives: a request
+//! that makes a worker panic must not become one that ends the server.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -31,9 +33,11 @@ use crate::site::resolve::{Patience, Root};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
-/// More failures than this within [`FAILURE_WINDOW`] are no accident: the process ends, for its supervisor to see.
+/// More failures than this within [`FAILURE_WINDOW`] are no accident: the worker rests before it goes on, so that
+/// it does not burn a processor.
 const FAILURES_MAX: usize = 5;
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_millis(500);
 
 /// Why a worker could not be started.
 #[derive(Debug)]
@@ -123,6 +127,8 @@ pub fn spawn(
     log: Option<Producer>,
     helpers: Option<Arc<Helpers>>,
 ) -> Result<(Handle, Sender), StartError> {
+    // Before the root is opened: a reload in between is done once more rather than lost.
+    let reloads = control.reloads();
     let root = Root::open(&settings.site.root, settings.site.symlinks)
         .map_err(|source| StartError::Root { path: settings.site.root.clone(), source })?;
     let poll = Poll::new().map_err(StartError::Loop)?;
@@ -130,11 +136,21 @@ pub fn spawn(
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
-    let worker =
-        Worker { index, settings, control, counters: Arc::clone(&counters), poll, receiver, log, helpers };
+    let worker = Worker {
+        index,
+        settings,
+        root: Arc::new(root),
+        reloads,
+        control,
+        counters: Arc::clone(&counters),
+        poll,
+        receiver,
+        log,
+        helpers,
+    };
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
-        .spawn(move || worker.main(root))
+        .spawn(move || worker.main())
         .map_err(StartError::Loop)?;
     Ok((Handle { index, waker, counters, thread }, sender))
 }
@@ -143,6 +159,9 @@ pub fn spawn(
 struct Worker {
     index: usize,
     settings: Settings,
+    root: Arc<Root>,
+    /// The reloads that have been carried out.
+    reloads: u32,
     control: Arc<Control>,
     counters: Arc<Counters>,
     poll: Poll,
@@ -152,15 +171,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn main(mut self, root: Root) {
+    fn main(mut self) {
         self.pin();
         let log = self.log.take().map(|producer| Rc::new(RefCell::new(producer)));
-        let mut root = Some(root);
         let mut failures = VecDeque::new();
         loop {
             // Asserted, because a loop that panicked is dropped whole, and what is used again is either written
             // by this thread alone in single steps (counters, log) or belongs to the kernel (poll, eventfd).
-            let run = catch_unwind(AssertUnwindSafe(|| self.run(root.take(), log.clone())));
+            let run = catch_unwind(AssertUnwindSafe(|| self.run(log.clone())));
             match run {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => tracing::error!(worker = self.index, %error, "loop failed; it is rebuilt"),
@@ -169,8 +187,8 @@ impl Worker {
             // The connections were dropped with their loop; nobody else counts them.
             self.counters.closed.add(self.counters.open_connections());
             if is_no_accident(&mut failures) {
-                tracing::error!(worker = self.index, "loop failed too often; the process ends");
-                std::process::abort();
+                tracing::error!(worker = self.index, "loop fails too often; it rests before it is rebuilt");
+                std::thread::sleep(REST);
             }
         }
     }
@@ -185,13 +203,9 @@ impl Worker {
     }
 
     /// Runs a loop until the server ends.
-    fn run(&mut self, root: Option<Root>, log: Option<SharedProducer>) -> io::Result<()> {
-        let root = match root {
-            Some(root) => root,
-            None => Root::open(&self.settings.site.root, self.settings.site.symlinks)?,
-        };
+    fn run(&mut self, log: Option<SharedProducer>) -> io::Result<()> {
         let patience = if self.helpers.is_some() { Patience::Never } else { Patience::MayWait };
-        let site = Site::new(self.settings.site.clone(), root, patience);
+        let site = Site::new(self.settings.site.clone(), Arc::clone(&self.root), patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
         cx.helpers = self
@@ -201,7 +215,6 @@ impl Worker {
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut reloads = self.control.reloads();
         loop {
             let may_sleep = self.receiver.prepare_sleep();
             if may_sleep && reactor.is_empty() && self.control.phase() != Phase::Serving {
@@ -215,9 +228,21 @@ impl Worker {
                 _ => reactor.turn(events.iter(), &mut self.receiver),
             }
             reactor.enter(self.control.phase());
-            if std::mem::replace(&mut reloads, self.control.reloads()) != reloads {
-                reactor.reload();
+            let reloads = self.control.reloads();
+            if std::mem::replace(&mut self.reloads, reloads) != reloads {
+                self.reload(&mut reactor);
             }
+        }
+    }
+
+    /// Opens the root anew. One that cannot be opened leaves everything as it was.
+    fn reload(&mut self, reactor: &mut Reactor) {
+        match Root::open(&self.settings.site.root, self.settings.site.symlinks) {
+            Ok(root) => {
+                self.root = Arc::new(root);
+                reactor.replace_root(Arc::clone(&self.root));
+            }
+            Err(error) => tracing::error!(%error, "cannot open the root anew; the old one is served on"),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::resolve::{Found, Obstacle, Patience, Root};
 #[derive(Debug)]
 pub enum Opened {
     /// A file.
-    File(Representation),
+    File(Box<Representation>),
     /// The file that was known already.
     Unchanged,
     /// A directory, asked for as if it were a file.
@@ -31,13 +31,13 @@ pub struct Opener {
 impl Opener {
     /// An opener that tries the names of `index` where a directory is asked for.
     #[must_use]
-    pub fn new(root: Root, index: &[String]) -> Self {
-        Self { root: Arc::new(root), index: index.into() }
+    pub fn new(root: Arc<Root>, index: &[String]) -> Self {
+        Self { root, index: index.into() }
     }
 
     /// Opens another root from now on.
-    pub fn replace_root(&mut self, root: Root) {
-        self.root = Arc::new(root);
+    pub fn replace_root(&mut self, root: Arc<Root>) {
+        self.root = root;
     }
 
     /// Whether both open the same tree.
@@ -77,7 +77,8 @@ impl Opener {
             Found::File(file, stat) => {
                 // Without waiting, nothing is opened but on the root's own file system.
                 let is_local = patience == Patience::Never || residency::is_local(&file);
-                Representation::new(file, &stat, path, unix_s, is_local, patience).map(Opened::File)
+                Representation::new(file, &stat, path, unix_s, is_local, patience)
+                    .map(|file| Opened::File(Box::new(file)))
             }
         }
     }

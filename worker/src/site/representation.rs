@@ -36,6 +36,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Length of the file in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The stamp in the result of fstat(2).
     #[must_use]
     pub fn of(stat: &Stat) -> Self {

@@ -69,7 +69,7 @@ fn is_resident_by_probes(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> bool 
 pub fn is_local(directory: impl AsFd) -> bool {
     /// statfs(2), `f_type`: ext4, XFS, Btrfs, tmpfs, ramfs, overlayfs, F2FS, bcachefs, ZFS, SquashFS, EROFS,
     /// ISO 9660, FAT, exFAT.
-    const LOCAL: [u64; 14] = [
+    const LOCAL: [u32; 14] = [
         0xef53,
         0x5846_5342,
         0x9123_683e,
@@ -85,8 +85,14 @@ pub fn is_local(directory: impl AsFd) -> bool {
         0x4d44,
         0x2011_bab0,
     ];
-    #[allow(clippy::unnecessary_cast, reason = "the width differs between architectures")]
-    rustix::fs::fstatfs(directory).is_ok_and(|stat| LOCAL.contains(&((stat.f_type as u64) & 0xffff_ffff)))
+    let Ok(stat) = rustix::fs::fstatfs(directory) else { return false };
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "a magic number, of any width"
+    )]
+    let kind = stat.f_type as u32;
+    LOCAL.contains(&kind)
 }
 
 #[cfg(test)]

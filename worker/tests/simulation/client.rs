@@ -1,6 +1,6 @@
 //! What clients ask in the simulation, and what they must be answered.
 
-use super::world::Random;
+use super::wire::Random;
 
 /// The files that are served: name and length. Their bytes are a function of name and offset.
 pub const FILES: [(&str, usize); 5] =

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,36 +13,10 @@ use oneloop_worker::connection::{Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
-use oneloop_worker::transport::Transport;
 use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
 
 use super::client::{self, Expected, FILES};
-
-/// Numbers that look random and depend on the seed alone (splitmix64).
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn chance(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
+use super::wire::{Random, Simulated, Wire};
 
 /// What goes wrong in a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +24,8 @@ pub enum Fault {
     None,
     /// The peer resets the connection.
     Reset,
+    /// The client reads so slowly that the send deadline passes again and again, but never without progress.
+    ReadSlowly,
     /// The client stops reading.
     StopReading,
     /// The client stops sending somewhere in its script.
@@ -63,97 +37,15 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 6] =
-        [Self::None, Self::Reset, Self::StopReading, Self::StopSending, Self::Truncate, Self::Drain];
-}
-
-/// The socket, as both sides see it.
-#[derive(Debug)]
-pub struct Wire {
-    inbound: VecDeque<u8>,
-    is_end_of_stream: bool,
-    is_reset_by_peer: bool,
-    /// Everything the server has sent.
-    pub outbound: Vec<u8>,
-    /// How much of it the client has not read, at most `capacity`.
-    unread: usize,
-    capacity: usize,
-    /// Whether the server was told that there is no room, so that it is owed an event.
-    is_blocked: bool,
-    is_finished: bool,
-    is_reset_on_close: bool,
-    random: Random,
-}
-
-impl Wire {
-    fn room(&mut self, wanted: usize) -> io::Result<usize> {
-        assert!(!self.is_finished, "sent after the end");
-        if self.is_reset_by_peer {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let room = self.capacity - self.unread;
-        if room < wanted {
-            self.is_blocked = true;
-        }
-        if room == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(room.min(wanted)) }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.outbound.extend_from_slice(bytes);
-        self.unread += bytes.len();
-    }
-}
-
-/// The server's end of the wire.
-#[derive(Debug)]
-pub struct Simulated(Rc<RefCell<Wire>>);
-
-impl Transport for Simulated {
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wire = &mut *self.0.borrow_mut();
-        if wire.is_reset_by_peer {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        if wire.inbound.is_empty() {
-            return if wire.is_end_of_stream { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
-        }
-        let bytes = wire.inbound.len().min(buffer.len());
-        for (place, byte) in buffer.iter_mut().zip(wire.inbound.drain(..bytes)) {
-            *place = byte;
-        }
-        Ok(bytes)
-    }
-
-    fn send(&mut self, bytes: &[u8], _more_follows: bool) -> io::Result<usize> {
-        let wire = &mut *self.0.borrow_mut();
-        let sent = wire.room(bytes.len())?;
-        wire.put(&bytes[..sent]);
-        Ok(sent)
-    }
-
-    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, bytes: usize) -> io::Result<usize> {
-        let wire = &mut *self.0.borrow_mut();
-        let room = wire.room(bytes)?;
-        // The kernel may send less for reasons of its own.
-        let mut part = vec![0; if wire.random.chance(4) { 1 + wire.random.below(room) } else { room }];
-        let read = rustix::io::pread(file, &mut part, offset)?;
-        wire.put(&part[..read]);
-        Ok(read)
-    }
-
-    fn unacknowledged_bytes(&self) -> io::Result<u64> {
-        Ok(self.0.borrow().unread as u64)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        let wire = &mut *self.0.borrow_mut();
-        wire.is_finished = true;
-        if wire.is_reset_by_peer { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
-    }
-
-    fn reset_on_close(&mut self) {
-        self.0.borrow_mut().is_reset_on_close = true;
-    }
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Reset,
+        Self::ReadSlowly,
+        Self::StopReading,
+        Self::StopSending,
+        Self::Truncate,
+        Self::Drain,
+    ];
 }
 
 /// A life and everything in it.
@@ -208,18 +100,7 @@ impl World {
             expected.push(response);
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
-        let wire = Rc::new(RefCell::new(Wire {
-            inbound: VecDeque::new(),
-            is_end_of_stream: false,
-            is_reset_by_peer: false,
-            outbound: Vec::new(),
-            unread: 0,
-            capacity,
-            is_blocked: false,
-            is_finished: false,
-            is_reset_on_close: false,
-            random: Random::new(seed ^ 0x5555),
-        }));
+        let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
         let cx = context(directory);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
@@ -251,6 +132,8 @@ impl World {
             assert!(self.steps < STEPS_MAX, "the connection gets nowhere");
             if self.fault != Fault::None && !self.has_struck && self.steps >= self.strikes_at_step {
                 self.strike();
+            } else if self.has_struck && self.fault == Fault::ReadSlowly && self.script.is_empty() {
+                self.read_slowly();
             } else if self.is_quiet() {
                 self.sleep_until_deadline();
             } else {
@@ -309,6 +192,25 @@ impl World {
         }
     }
 
+    /// Some bytes, then more time than half the send deadline: a deadline always finds that something was read.
+    fn read_slowly(&mut self) {
+        if self.is_quiet() {
+            return self.sleep_until_deadline();
+        }
+        if self.fate == Fate::Again {
+            return self.advance();
+        }
+        let bytes = 1 + self.random.below(3_000);
+        let mut wire = self.wire.borrow_mut();
+        wire.unread -= bytes.min(wire.unread);
+        let becomes_writable = std::mem::take(&mut wire.is_blocked);
+        drop(wire);
+        if becomes_writable && self.connection.wants_write() {
+            self.advance();
+        }
+        self.pass_time(DEADLINES.send_ms * 6 / 10);
+    }
+
     fn pass_time(&mut self, ms: u64) {
         self.now_ms += ms;
         self.cx.clock.set(self.now_ms, 1_800_000_000);
@@ -344,7 +246,7 @@ impl World {
     fn strike(&mut self) {
         self.has_struck = true;
         match self.fault {
-            Fault::None | Fault::StopReading | Fault::StopSending => {}
+            Fault::None | Fault::ReadSlowly | Fault::StopReading | Fault::StopSending => {}
             Fault::Reset => {
                 self.wire.borrow_mut().is_reset_by_peer = true;
                 self.connection.readable(true);
@@ -392,6 +294,7 @@ impl World {
         let is_right = match self.fault {
             _ if !self.has_struck => is_all && is_end,
             Fault::None => is_all && is_end,
+            Fault::ReadSlowly => !is_cut && reason != CloseReason::SendTimeout,
             Fault::Reset => reason == CloseReason::Peer || is_all,
             Fault::StopReading => !is_cut || reason == CloseReason::SendTimeout,
             Fault::StopSending => !is_cut,
@@ -423,7 +326,7 @@ fn context(directory: &Path) -> Context {
     let root = Root::open(directory, Symlinks::Inside).unwrap();
     Context::new(
         &settings,
-        Site::new(site, root, Patience::MayWait),
+        Site::new(site, Arc::new(root), Patience::MayWait),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, 1_800_000_000),

@@ -1,0 +1,142 @@
+//! From a request head to a response in the output buffer, with or without the help of a thread that may wait.
+
+use bytes::Buf;
+use protocol::http1::head::FieldLines;
+use protocol::{Fields, Method, Name, RequestError, RequestHead, Status};
+
+use super::waiting::Waiting;
+use super::{Connection, Fate};
+use crate::access_log::{self, Entry};
+use crate::close::CloseReason;
+use crate::cold::{Outcome, Task, Ticket};
+use crate::context::Context;
+use crate::respond::{self, Asker, Reply};
+use crate::site::{Answer, Located};
+use crate::transport::Transport;
+
+/// What a request gets that no helper has time for.
+pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
+/// When content that no helper had room for is tried again.
+const HELPER_RETRY_MS: u64 = 250;
+
+impl<T: Transport> Connection<T> {
+    /// Answers a request, whose path was `located` by a helper if not by the site itself. False if it has to be:
+    /// then the head is to be kept.
+    pub(super) fn answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        located: Option<Result<Located, Status>>,
+        cx: &mut Context,
+    ) -> bool {
+        let answer = match located {
+            Some(located) => cx.site.answer_located(head, located),
+            None => match cx.site.answer(head, &cx.clock) {
+                Ok(answer) => answer,
+                Err(opening) => {
+                    self.opening = Some(opening);
+                    return false;
+                }
+            },
+        };
+        if cx.is_draining || ends_connection(head, &answer) {
+            self.http.close_after();
+        }
+        let asker = Asker::of(head, self.http.persistence());
+        let reply = respond::put(&mut cx.output, &answer, asker, &cx.clock);
+        cx.counters.requests.increment();
+        self.http.respond(reply.file.is_some());
+        self.has_long_tail |= reply.file.is_some();
+        self.log(head.request_line, Some(&head.fields), reply, cx);
+        true
+    }
+
+    /// Logs an exchange, or lets the file that is still to be sent take the line along.
+    fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
+        let time = *cx.clock.log_time();
+        let entry = cx.log.is_some().then(|| Entry {
+            peer: self.peer.ip(),
+            time: &time,
+            request_line,
+            status: reply.status.code(),
+            referer: fields.and_then(|fields| fields.get(Name::Referer)),
+            user_agent: fields.and_then(|fields| fields.get(Name::UserAgent)),
+        });
+        match reply.file {
+            Some(file) => self.output.append_file(file, entry.as_ref(), cx),
+            None => {
+                if let Some(entry) = entry {
+                    cx.log(|log| entry.write(reply.content_bytes, log));
+                }
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, error: RequestError, input: &[u8], cx: &mut Context) {
+        tracing::debug!(peer = %self.peer, %error, "request refused");
+        let request_line = access_log::request_line(input);
+        let asker = if request_line.starts_with(b"HEAD ") { Asker::UNKNOWN_HEAD } else { Asker::UNKNOWN };
+        let reply = respond::refuse(&mut cx.output, error.status(), asker, &cx.clock);
+        cx.counters.requests.increment();
+        cx.counters.refused_requests.increment();
+        self.http.respond(false);
+        self.log(request_line, None, reply, cx);
+    }
+
+    /// What a helper has to do before the connection can go on, after [`Fate::Help`].
+    pub fn task(&mut self) -> Option<Task> {
+        self.opening.take().map(Task::Open).or_else(|| self.output.task())
+    }
+
+    /// A helper has taken the task.
+    pub fn wait_for(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+
+    /// There is no room for the task. A request is refused; content that is under way is tried again later.
+    pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
+        if matches!(task, Task::Open(_)) {
+            return self.answer_kept(Err(UNAVAILABLE), cx);
+        }
+        self.deadline_ms = cx.clock.now_ms() + HELPER_RETRY_MS;
+        Fate::Wait
+    }
+
+    /// A helper has done its task.
+    pub fn resume(&mut self, outcome: Outcome, cx: &mut Context) -> Fate {
+        if self.ticket.take().is_none() {
+            return Fate::Wait;
+        }
+        self.waiting = Waiting::None;
+        match outcome {
+            Outcome::Opened(opening, opened) => {
+                let located = cx.site.admit(&opening, opened, &cx.clock);
+                self.answer_kept(located, cx)
+            }
+            other => match self.output.resume(&other) {
+                Ok(()) => self.advance(cx),
+                Err(reason) => self.close(reason),
+            },
+        }
+    }
+
+    /// Answers the request whose head was kept, and goes on.
+    pub(super) fn answer_kept(&mut self, located: Result<Located, Status>, cx: &mut Context) -> Fate {
+        self.ticket = None;
+        self.waiting = Waiting::None;
+        let mut input = std::mem::take(&mut self.input);
+        let mut lines = FieldLines::new();
+        let Some((head, bytes)) = self.http.head_again(&input, &mut lines, &cx.limits) else {
+            return self.close(CloseReason::Failed);
+        };
+        self.answer(&head, Some(located), cx);
+        input.advance(bytes);
+        self.keep(input, cx);
+        self.advance_with(cx)
+    }
+}
+
+/// After a malformed target, or a CONNECT whose client may already talk another protocol, nothing that follows
+/// can be trusted to be a request.
+const fn ends_connection(head: &RequestHead<'_>, answer: &Answer<'_>) -> bool {
+    matches!(answer, Answer::Refusal(Status::BadRequest)) || matches!(head.method, Method::Connect)
+}

@@ -1,0 +1,180 @@
+//! How a connection waits: for what, until when, and what happens when that was in vain. And how it ends when
+//! there may be bytes under way in either direction.
+
+use protocol::RequestError;
+use protocol::http1::Next;
+
+use super::answering::UNAVAILABLE;
+use super::{Connection, Fate, Pause};
+use crate::close::CloseReason;
+use crate::context::Context;
+use crate::output::Budget;
+use crate::transport::Transport;
+
+/// What a connection waits for. A deadline belongs to a wait: it is set when the wait begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nothing: it has got on since the last wait.
+    None,
+    /// The rest of a request head, or the first one.
+    Header,
+    /// Another request.
+    KeepAlive,
+    /// The rest of a request's content.
+    Content,
+    /// Room in the socket.
+    Send,
+    /// The peer to be done talking.
+    Linger,
+    /// A helper, or room in the queue for one.
+    Helper,
+}
+
+impl<T: Transport> Connection<T> {
+    /// The deadline has passed.
+    pub fn expire(&mut self, cx: &mut Context) -> Fate {
+        match self.waiting {
+            Waiting::None => Fate::Again,
+            Waiting::Header if self.input.is_empty() => self.close(CloseReason::HeaderTimeout),
+            Waiting::Header => self.time_out_head(cx),
+            Waiting::KeepAlive if self.has_tail() => self.close_behind_tail(cx),
+            Waiting::KeepAlive => self.close(CloseReason::KeepAliveTimeout),
+            Waiting::Content => self.close(CloseReason::ContentTimeout),
+            Waiting::Send if self.output.has_been_acknowledged(&self.transport) => {
+                self.deadline_ms = cx.clock.now_ms() + cx.deadlines.send_ms;
+                Fate::Wait
+            }
+            Waiting::Send => self.close(CloseReason::SendTimeout),
+            Waiting::Linger => self.expire_linger(cx),
+            // There was no room in the queue.
+            Waiting::Helper if self.ticket.is_none() => Fate::Again,
+            Waiting::Helper if self.http.next() == Next::Answer => self.answer_kept(Err(UNAVAILABLE), cx),
+            Waiting::Helper => self.close(CloseReason::Failed),
+        }
+    }
+
+    /// Sets the deadline of the wait that begins, or leaves that of the wait that goes on.
+    pub(super) fn pause(&mut self, pause: Pause, budget: &Budget, cx: &mut Context) -> Fate {
+        let is_idle = self.input.is_empty() && self.http.next() == Next::Receive;
+        let (waiting, ms) = match pause {
+            Pause::Helper => {
+                self.wait(Waiting::Helper, cx.deadlines.send_ms, cx);
+                return if self.ticket.is_none() { Fate::Help } else { Fate::Wait };
+            }
+            Pause::Budget => {
+                let waiting = if self.is_lingering { Waiting::Linger } else { Waiting::None };
+                self.wait(waiting, self.linger_ms(cx), cx);
+                return Fate::Again;
+            }
+            Pause::Output => {
+                if budget.sent_bytes > 0 {
+                    self.waiting = Waiting::None;
+                }
+                (Waiting::Send, cx.deadlines.send_ms)
+            }
+            Pause::Input if self.is_lingering => (Waiting::Linger, self.linger_ms(cx)),
+            Pause::Input if cx.is_draining && is_idle && self.has_tail() => {
+                return self.close_behind_tail(cx);
+            }
+            Pause::Input if cx.is_draining && is_idle => return self.close(CloseReason::Draining),
+            Pause::Input if self.http.next() == Next::Drain => (Waiting::Content, cx.deadlines.content_ms),
+            Pause::Input if is_idle && self.waiting != Waiting::Header => {
+                (Waiting::KeepAlive, cx.deadlines.keep_alive_ms)
+            }
+            Pause::Input => (Waiting::Header, cx.hurried(cx.deadlines.header_ms)),
+        };
+        self.wait(waiting, ms, cx);
+        Fate::Wait
+    }
+
+    fn wait(&mut self, waiting: Waiting, ms: u64, cx: &Context) {
+        if self.waiting != waiting || waiting == Waiting::None {
+            self.waiting = waiting;
+            self.deadline_ms = cx.clock.now_ms() + ms;
+        }
+    }
+
+    /// The server is ending: whoever only has to say something has little time left for it.
+    pub fn hurry(&mut self, cx: &Context) {
+        let is_talking = matches!(self.waiting, Waiting::Header | Waiting::Linger);
+        if is_talking && self.tail_bytes == 0 {
+            self.deadline_ms = self.deadline_ms.min(cx.clock.now_ms() + cx.hurried(u64::MAX));
+        }
+    }
+
+    fn time_out_head(&mut self, cx: &mut Context) -> Fate {
+        cx.counters.header_timeouts.increment();
+        self.http.head_timeout();
+        let input = std::mem::take(&mut self.input);
+        self.refuse(RequestError::HeadTimeout, &input, cx);
+        cx.buffers.give(input);
+        self.advance_with(cx)
+    }
+
+    /// Closing over unsent output is as bad: the next byte that the peer sends draws a reset, and the kernel drops
+    /// what it has not sent. What fits into the peer's window at once is not worth the question.
+    pub(super) fn has_tail(&self) -> bool {
+        self.has_long_tail && self.transport.unacknowledged_bytes().is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// From now on input is only read to be thrown away, until the peer is done.
+    pub(super) fn begin_linger(&mut self, cx: &mut Context) -> Result<(), CloseReason> {
+        self.is_lingering = true;
+        if self.has_long_tail {
+            self.tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
+        }
+        cx.buffers.give(std::mem::take(&mut self.input));
+        self.transport.finish().map_err(|_| CloseReason::Peer)
+    }
+
+    /// There is no more to say, but the peer has not heard all of it yet.
+    pub(super) fn close_behind_tail(&mut self, cx: &mut Context) -> Fate {
+        match self.begin_linger(cx) {
+            Ok(()) => self.advance(cx),
+            Err(reason) => self.close(reason),
+        }
+    }
+
+    /// The peer may take its time over the tail, as long as it takes something.
+    fn expire_linger(&mut self, cx: &Context) -> Fate {
+        if self.tail_bytes == 0 {
+            return self.close(CloseReason::LingerTimeout);
+        }
+        let tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
+        if std::mem::replace(&mut self.tail_bytes, tail_bytes) <= tail_bytes {
+            return self.close(CloseReason::SendTimeout);
+        }
+        self.deadline_ms = cx.clock.now_ms() + self.linger_ms(cx);
+        Fate::Wait
+    }
+
+    fn linger_ms(&self, cx: &Context) -> u64 {
+        let linger_ms = cx.hurried(cx.deadlines.linger_ms);
+        if self.tail_bytes > 0 { cx.deadlines.send_ms.max(linger_ms) } else { linger_ms }
+    }
+
+    pub(super) fn linger(&mut self, buffer: &mut [u8], budget: &mut Budget) -> Result<Pause, CloseReason> {
+        while !self.is_drained {
+            if budget.input_bytes == 0 {
+                return Ok(Pause::Budget);
+            }
+            match self.transport.receive(buffer) {
+                Ok(0) => return Err(CloseReason::Finished),
+                Ok(bytes) => {
+                    budget.input_bytes = budget.input_bytes.saturating_sub(bytes);
+                    self.is_drained = bytes < buffer.len() && !self.is_read_closed;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.is_drained = true,
+                Err(_) => return Err(CloseReason::Peer),
+            }
+        }
+        Ok(Pause::Input)
+    }
+
+    pub(super) fn close(&mut self, reason: CloseReason) -> Fate {
+        if reason.needs_reset() {
+            self.transport.reset_on_close();
+        }
+        Fate::Close(reason)
+    }
+}
