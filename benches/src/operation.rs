@@ -111,7 +111,7 @@ pub fn context(root: &Path) -> Context {
     let root = Root::open(root, Symlinks::Inside).unwrap();
     let mut cx = Context::new(
         &settings,
-        Site::new(site, root, Patience::Never),
+        Site::new(site, root.into(), Patience::Never),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, NOW_S),

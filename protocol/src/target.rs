@@ -51,7 +51,7 @@ const fn is_forbidden(byte: u8) -> bool {
 
 /// `raw` starts with a slash.
 fn origin(raw: &[u8]) -> RequestTarget<'_> {
-    match memchr::memchr(b'?', raw).and_then(|mark| raw.split_at_checked(mark)) {
+    match raw.iter().position(|&byte| byte == b'?').and_then(|mark| raw.split_at_checked(mark)) {
         Some((path, query)) => RequestTarget::Origin { path, query: query.get(1..) },
         None => RequestTarget::Origin { path: raw, query: None },
     }
@@ -109,29 +109,51 @@ fn strip_ipv6_literal(literal: &[u8]) -> Option<&[u8]> {
 }
 
 fn strip_registered_name(value: &[u8]) -> Option<&[u8]> {
-    let (name, rest) = value.split_at_checked(memchr::memchr(b':', value).unwrap_or(value.len()))?;
+    let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+    let (name, rest) = value.split_at_checked(end)?;
     (!name.is_empty() && is_registered_name(name)).then_some(rest)
 }
 
 fn is_port_or_empty(digits: &[u8]) -> bool {
-    digits.iter().all(u8::is_ascii_digit)
-        && digits
-            .iter()
-            .fold(0, |port: u32, digit| port.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
-            <= u32::from(u16::MAX)
+    let value = digits.iter().try_fold(0_u32, |port, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| port.saturating_mul(10).saturating_add(u32::from(digit)))
+    });
+    value.is_some_and(|port| port <= u32::from(u16::MAX))
 }
 
 /// `reg-name` of RFC 3986 §3.2.2; every IPv4 address is one too.
 fn is_registered_name(name: &[u8]) -> bool {
+    if name.iter().all(|&byte| is_name_byte(byte)) {
+        return true;
+    }
     let mut rest = name;
     while let [byte, tail @ ..] = rest {
         rest = match (byte, tail) {
             (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            (byte, _) if is_unreserved(*byte) || is_sub_delimiter(*byte) => tail,
+            (byte, _) if is_name_byte(*byte) => tail,
             _ => return false,
         };
     }
     true
+}
+
+/// Unreserved or a sub-delimiter: looked up, because every request asks for every byte of its host.
+fn is_name_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+            {
+                table[byte] = is_unreserved(byte as u8) || is_sub_delimiter(byte as u8);
+            }
+            byte += 1;
+        }
+        table
+    };
+    TABLE.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// RFC 3986 §2.3.

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
+
 use super::representation::Representation;
 
 #[derive(Debug)]
@@ -21,7 +23,8 @@ struct Entry {
 /// Representations by path.
 #[derive(Debug)]
 pub struct Cache {
-    index: HashMap<Box<[u8]>, usize>,
+    /// Seeded at random, so that nobody outside can choose keys that collide.
+    index: HashMap<Box<[u8]>, usize, RandomState>,
     entries: Vec<Entry>,
     hand: usize,
     memory_bytes: usize,
@@ -44,7 +47,7 @@ impl Cache {
     #[must_use]
     pub fn new(entries_max: usize, memory_bytes_max: usize, check_interval_ms: u64) -> Self {
         Self {
-            index: HashMap::new(),
+            index: HashMap::default(),
             entries: Vec::new(),
             hand: 0,
             memory_bytes: 0,
