@@ -5,6 +5,7 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod missing;
 pub mod opening;
 pub mod representation;
 pub mod residency;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::settings::SiteSettings;
 use cache::{Cache, Hit};
+use missing::Missing;
 use opening::{Opened, Opener, Opening};
 use representation::Representation;
 use resolve::{Obstacle, Patience, Root};
@@ -53,6 +55,7 @@ pub struct Site {
     opener: Opener,
     patience: Patience,
     cache: Cache,
+    missing: Missing,
     fault: Fault,
     /// The decoded path, then also the name of an index file in it. Scratch.
     path: Vec<u8>,
@@ -79,6 +82,7 @@ impl Site {
             opener: Opener::new(root, &settings.index),
             patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
+            missing: Missing::new(settings.check_interval_ms),
             fault: Fault::from_environment(),
             path: Vec::new(),
             key: Vec::new(),
@@ -91,6 +95,7 @@ impl Site {
     pub fn replace_root(&mut self, root: Arc<Root>) {
         self.opener.replace_root(root);
         self.cache.clear();
+        self.missing.clear();
     }
 
     /// Decides what to say to a request.
@@ -171,7 +176,14 @@ impl Site {
             Some(Hit::Fresh(representation)) if representation.is_intact() => {
                 Ok(Located::File(representation))
             }
-            _ => self.locate_decoded(path, clock),
+            None if self.missing.has(path, clock.now_ms()) => Err(Obstacle::Refused(Status::NotFound)),
+            _ => {
+                let located = self.locate_decoded(path, clock);
+                if matches!(located, Err(Obstacle::Refused(Status::NotFound))) {
+                    self.missing.insert(path, clock.now_ms());
+                }
+                located
+            }
         }
     }
 
