@@ -88,6 +88,8 @@ pub struct Connection<T> {
     has_long_tail: bool,
     /// Bytes in the kernel that the peer had not acknowledged when a lingering close last looked.
     tail_bytes: u64,
+    /// When they were last seen to have become fewer.
+    tail_moved_ms: u64,
     /// Whether it is in the run queue. Belongs to the reactor.
     pub(crate) is_queued: bool,
 }
@@ -110,6 +112,7 @@ impl<T: Transport> Connection<T> {
             is_lingering: false,
             has_long_tail: false,
             tail_bytes: 0,
+            tail_moved_ms: 0,
             is_queued: false,
         }
     }

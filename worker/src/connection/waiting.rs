@@ -63,7 +63,7 @@ impl<T: Transport> Connection<T> {
             }
             Pause::Budget => {
                 let waiting = if self.is_lingering { Waiting::Linger } else { Waiting::None };
-                self.wait(waiting, self.linger_ms(cx), cx);
+                self.wait(waiting, linger_ms(cx), cx);
                 return Fate::Again;
             }
             Pause::Output => {
@@ -72,7 +72,7 @@ impl<T: Transport> Connection<T> {
                 }
                 (Waiting::Send, cx.deadlines.send_ms)
             }
-            Pause::Input if self.is_lingering => (Waiting::Linger, self.linger_ms(cx)),
+            Pause::Input if self.is_lingering => (Waiting::Linger, linger_ms(cx)),
             Pause::Input if cx.is_draining && is_idle && self.has_tail() => {
                 return self.close_behind_tail(cx);
             }
@@ -97,7 +97,7 @@ impl<T: Transport> Connection<T> {
     /// The server is ending: whoever only has to say something has little time left for it.
     pub fn hurry(&mut self, cx: &Context) {
         let is_talking = matches!(self.waiting, Waiting::Header | Waiting::Linger);
-        if is_talking && self.tail_bytes == 0 {
+        if is_talking {
             self.deadline_ms = self.deadline_ms.min(cx.clock.now_ms() + cx.hurried(u64::MAX));
         }
     }
@@ -122,6 +122,7 @@ impl<T: Transport> Connection<T> {
         self.is_lingering = true;
         if self.has_long_tail {
             self.tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
+            self.tail_moved_ms = cx.clock.now_ms();
         }
         cx.buffers.give(std::mem::take(&mut self.input));
         self.transport.finish().map_err(|_| CloseReason::Peer)
@@ -135,22 +136,25 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// The peer may take its time over the tail, as long as it takes something.
+    /// The peer may take its time over the tail, as long as it takes something. When it has all of it, there is
+    /// nothing left to wait for.
     fn expire_linger(&mut self, cx: &Context) -> Fate {
         if self.tail_bytes == 0 {
             return self.close(CloseReason::LingerTimeout);
         }
         let tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
-        if std::mem::replace(&mut self.tail_bytes, tail_bytes) <= tail_bytes {
+        if tail_bytes == 0 {
+            return self.close(CloseReason::Finished);
+        }
+        let now_ms = cx.clock.now_ms();
+        if std::mem::replace(&mut self.tail_bytes, tail_bytes) > tail_bytes {
+            self.tail_moved_ms = now_ms;
+        }
+        if now_ms.saturating_sub(self.tail_moved_ms) >= cx.deadlines.send_ms {
             return self.close(CloseReason::SendTimeout);
         }
-        self.deadline_ms = cx.clock.now_ms() + self.linger_ms(cx);
+        self.deadline_ms = now_ms + linger_ms(cx);
         Fate::Wait
-    }
-
-    fn linger_ms(&self, cx: &Context) -> u64 {
-        let linger_ms = cx.hurried(cx.deadlines.linger_ms);
-        if self.tail_bytes > 0 { cx.deadlines.send_ms.max(linger_ms) } else { linger_ms }
     }
 
     pub(super) fn linger(&mut self, buffer: &mut [u8], budget: &mut Budget) -> Result<Pause, CloseReason> {
@@ -177,4 +181,8 @@ impl<T: Transport> Connection<T> {
         }
         Fate::Close(reason)
     }
+}
+
+fn linger_ms(cx: &Context) -> u64 {
+    cx.hurried(cx.deadlines.linger_ms)
 }
