@@ -204,7 +204,7 @@ def warn_of_noise(cores: list[int]) -> None:
     time.sleep(1)
     share = (busy_jiffies(cores) - before) / os.sysconf("SC_CLK_TCK") / len(set(cores))
     if share > BUSY_SHARE_MAX:
-        note(f"NOTE: others keep the cores busy, {share:.0%} of the time: expect noise")
+        note(f"NOTE: others keep the cores busy, {min(share, 1):.0%} of the time: expect noise")
 
 
 def busy_jiffies(cores: list[int]) -> int:

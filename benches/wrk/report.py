@@ -23,10 +23,10 @@ class Result:
         values = [measured[key] for measured in self.rounds.get(server, []) if key in measured]
         return median(values) if values else None
 
-    def spread(self, server: str) -> float:
+    def spread(self, server: str) -> float | None:
         """From the least to the most, as a share of the median."""
-        figures = [measured["figure"] for measured in self.rounds[server]]
-        return (max(figures) - min(figures)) / median(figures) if median(figures) else 0.0
+        figures = [measured["figure"] for measured in self.rounds.get(server, [])]
+        return (max(figures) - min(figures)) / median(figures) if len(figures) > 1 and median(figures) else None
 
     def ratios(self) -> dict[str, float]:
         """oneloop's figure over that of each peer: the median over the rounds, as a round has one kind of noise."""
@@ -57,6 +57,10 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 100 else f"{value:.2f}"
 
 
+def share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
 def aligned(rows: list[list[str]]) -> str:
     """The first column to the left, the others to the right, but for a last one of words."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -72,30 +76,43 @@ def bars() -> str:
 def table(results: list[Result], machine: dict) -> str:
     """The figures and ratios, then the rounds behind them."""
     measured = [name for name in NAMES if any(name in result.rounds for result in results)]
+    parts = [conditions(machine)]
+    if measured != [OURS]:
+        parts.append(comparison(results, measured))
+    parts.append(details(results, measured))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def comparison(results: list[Result], measured: list[str]) -> str:
     rows = [["workload", "unit", *measured, "/limit", "/nginx", "spread", "bar", ""]]
-    details = [["workload", "server", "figure", "spread", "requests/s", "p50 µs", "p99 µs", "busy"]]
     for result in results:
         ratios = result.ratios()
-        spread = f"{result.spread(OURS):.0%}" if OURS in result.rounds else "–"
         rows.append([result.workload.title, result.workload.unit,
                      *(number(result.median(name)) for name in measured),
-                     *(number(ratios.get(peer)) for peer in ("limit", "nginx")), spread, result.bar(),
-                     result.verdict()])
+                     *(number(ratios.get(peer)) for peer in ("limit", "nginx")),
+                     share(result.spread(OURS)), result.bar(), result.verdict()])
+    return f"{aligned(rows)}\n/limit, /nginx: oneloop's figure over theirs; spread: of oneloop's, least to most"
+
+
+def details(results: list[Result], measured: list[str]) -> str:
+    rows = [["workload", "server", "figure", "spread", "requests/s", "p50 µs", "p99 µs", "busy"]]
+    for result in results:
         for name in measured:
             if name in result.rounds and result.workload.kind in ("cpu", "rate"):
-                busy = result.median(name, "server_busy")
-                details.append([result.workload.title, name, number(result.median(name)), f"{result.spread(name):.0%}",
-                                *(f"{result.median(name, key):,.0f}" for key in ("requests_per_s", "p50_us", "p99_us")),
-                                "–" if busy is None else f"{busy:.0%}"])
-    text = f"{conditions(machine)}\n\n{aligned(rows)}\n"
-    return f"{text}\n{aligned(details)}\n" if len(details) > 1 else text
+                rows.append([result.workload.title, name, f"{number(result.median(name))} {result.workload.unit}",
+                             share(result.spread(name)),
+                             # wrk sometimes has no percentiles, and says 0.
+                             *(f"{result.median(name, key):,.0f}" if result.median(name, key) else "–"
+                               for key in ("requests_per_s", "p50_us", "p99_us")),
+                             share(result.median(name, "server_busy"))])
+    return aligned(rows) if len(rows) > 1 else ""
 
 
 def conditions(machine: dict) -> str:
     versions = ", ".join(f"{name} {version}".strip() for name, version in machine["servers"].items())
     return (f"{machine['date']}, Linux {machine['kernel']}, {machine['cpu']}, "
             f"{machine['rounds']} × {machine['seconds']} s, {machine['network']['congestion_control']}\n{versions}\n"
-            "µs: server CPU a request; /limit, /nginx: oneloop's figure over theirs")
+            "µs: server CPU a request")
 
 
 def write(directory: Path, results: list[Result], machine: dict, failures: list[str]) -> None:
@@ -111,20 +128,21 @@ def write(directory: Path, results: list[Result], machine: dict, failures: list[
 
 # The chart: a group for each workload, a bar for each server, its length the CPU a request relative to nginx.
 
-COLOURS = {"limit": "#9aa0a6", "oneloop": "#e4572e", "nginx": "#2a9d5c", "lighttpd": "#3d7ff0", "h2o": "#9b5de5",
-           "sws": "#c28a00"}
-WIDTH, LABELS, VALUES = 820, 200, 90
+COLOURS = {"limit": "#a8adb5", "oneloop": "#e4572e", "nginx": "#3a6ea5", "lighttpd": "#6d9bc9", "h2o": "#9dbbd8",
+           "sws": "#8577b3"}
+WIDTH, LABELS, VALUES = 820, 200, 120
 BAR, BAR_STEP, GROUP_GAP, TOP, BOTTOM = 9, 11, 14, 86, 60
 RATIO_MAX = 2.5
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #24292f }
 .title { font-size: 16px; font-weight: 600 }
 .small { font-size: 10px; fill: #57606a }
-.ours { font-weight: 600 }
-line { stroke: #8c959f; stroke-width: 1; stroke-dasharray: 2 3 }
+.ours { font-weight: 600; fill: #24292f }
+line { stroke: #8c959f; stroke-width: 1; stroke-dasharray: 2 4; opacity: 0.6 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .small { fill: #9198a1 }
+  .ours { fill: #e6edf3 }
 }
 """
 
@@ -158,14 +176,10 @@ def bar(result: Result, name: str, base: str, y: float, unit: float) -> str:
     reference = result.median(base)
     ratio = value / reference if reference else RATIO_MAX
     length = max(min(ratio, RATIO_MAX) * unit, 1)
+    # What does not fit is cut off, and says by how much.
     label = f"{number(value)} µs" + (f"  ({ratio:.1f} ×)" if ratio > RATIO_MAX else "")
-    kind = "small ours" if name == OURS else "small"
-    fits = ratio <= RATIO_MAX
-    label_text = (text(LABELS + length + 5, y + 8, label, kind) if fits
-                  else f'<text x="{LABELS + length - 5:.1f}" y="{y + 8:.1f}" text-anchor="end" '
-                       f'style="font-size:9px;fill:#fff">{escape(label)}</text>')
     return (f'<rect x="{LABELS}" y="{y}" width="{length:.1f}" height="{BAR}" rx="1.5" fill="{COLOURS[name]}"/>'
-            + label_text)
+            + text(LABELS + length + 5, y + 8, label, "small ours" if name == OURS else "small"))
 
 
 def legend(names: list[str]) -> list[str]:

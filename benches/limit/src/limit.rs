@@ -13,11 +13,14 @@
 //! limit PORT range PATH FIRST LAST   206 with these bytes of the file
 //! ```
 
+mod sys;
+
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use memchr::memmem;
 use rustix::buffer::spare_capacity;
@@ -30,14 +33,19 @@ const SENDFILE_FROM_BYTES: usize = 12 * 1024;
 const INPUT_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 const BACKLOG: i32 = 4096;
-const DEFER_ACCEPT_S: libc::c_int = 1;
 const SENDFILE_BYTES_MAX: u64 = 0x7fff_f000;
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// An answer ready to be sent: a head with a small body behind it, or a head and the file that follows.
 struct Answer {
     bytes: Vec<u8>,
-    file: Option<(File, u64)>,
+    file: Option<Content>,
+}
+
+#[derive(Clone)]
+struct Content {
+    file: Rc<File>,
+    length: u64,
 }
 
 enum Answers {
@@ -46,14 +54,20 @@ enum Answers {
     Numbered(Vec<Answer>),
 }
 
-/// What a connection has left over. Few ever have anything, so it is not part of what each of them costs.
+struct Connection {
+    stream: OwnedFd,
+    /// Few ever have anything left over, so it is not part of what each of them costs.
+    rest: Option<Box<Rest>>,
+}
+
+/// What a connection has left over.
 #[derive(Default)]
 struct Rest {
     /// The beginning of a request head.
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Descriptor, offset and length of the file whose turn is after `output`.
-    file: Option<(RawFd, u64, u64)>,
+    /// The file whose turn is after `output`, from this offset on.
+    file: Option<(Content, u64)>,
 }
 
 impl Rest {
@@ -62,17 +76,23 @@ impl Rest {
     }
 }
 
-struct Server {
-    epoll: OwnedFd,
-    listener: OwnedFd,
+/// What all connections are served with.
+struct Desk {
     answers: Answers,
-    close: bool,
-    /// By descriptor.
-    rests: Vec<Option<Box<Rest>>>,
+    closes: bool,
     input: Box<[u8; INPUT_BYTES]>,
     gathered: Vec<u8>,
 }
 
+struct Server {
+    epoll: OwnedFd,
+    listener: OwnedFd,
+    /// By descriptor.
+    connections: Vec<Option<Connection>>,
+    desk: Desk,
+}
+
+#[derive(PartialEq, Eq)]
 enum Fate {
     Lives,
     Ends,
@@ -83,7 +103,8 @@ fn main() -> io::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [port, ref answer @ ..] = arguments[..] else { usage() };
     let answers = match *answer {
-        ["file" | "close", path] => Answers::One(ok(Path::new(path))?),
+        ["file", path] => Answers::One(ok(Path::new(path), "")?),
+        ["close", path] => Answers::One(ok(Path::new(path), "Connection: close\r\n")?),
         ["files", directory] => Answers::Numbered(numbered(Path::new(directory))?),
         ["not-modified", path] => Answers::One(not_modified(Path::new(path))?),
         ["not-found"] => Answers::One(not_found()),
@@ -111,12 +132,12 @@ fn head(status: &str, length: u64, more: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn ok(path: &Path) -> io::Result<Answer> {
+fn ok(path: &Path, more: &str) -> io::Result<Answer> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut bytes = head("200 OK", length, "");
+    let mut bytes = head("200 OK", length, more);
     if length >= SENDFILE_FROM_BYTES as u64 {
-        return Ok(Answer { bytes, file: Some((file, length)) });
+        return Ok(Answer { bytes, file: Some(Content { file: Rc::new(file), length }) });
     }
     bytes.extend(std::fs::read(path)?);
     Ok(Answer { bytes, file: None })
@@ -124,7 +145,7 @@ fn ok(path: &Path) -> io::Result<Answer> {
 
 fn numbered(directory: &Path) -> io::Result<Vec<Answer>> {
     let files = std::fs::read_dir(directory)?.count();
-    (0..files).map(|number| ok(&directory.join(number.to_string()))).collect()
+    (0..files).map(|number| ok(&directory.join(number.to_string()), "")).collect()
 }
 
 fn not_modified(path: &Path) -> io::Result<Answer> {
@@ -176,18 +197,18 @@ fn number_in_target(request: &[u8]) -> usize {
 }
 
 impl Server {
-    fn new(port: u16, answers: Answers, close: bool) -> io::Result<Self> {
+    fn new(port: u16, answers: Answers, closes: bool) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let listener = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         net::sockopt::set_socket_reuseaddr(&listener, true)?;
         net::sockopt::set_tcp_nodelay(&listener, true)?;
-        defer_accept(listener.as_fd())?;
+        sys::defer_accept(listener.as_fd())?;
         net::bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
         net::listen(&listener, BACKLOG)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, event_data(listener.as_fd()), EventFlags::IN)?;
-        let input = Box::new([0; INPUT_BYTES]);
-        Ok(Self { epoll, listener, answers, close, rests: Vec::new(), input, gathered: Vec::new() })
+        epoll::add(&epoll, &listener, event_data(&listener), EventFlags::IN)?;
+        let desk = Desk { answers, closes, input: Box::new([0; INPUT_BYTES]), gathered: Vec::new() };
+        Ok(Self { epoll, listener, connections: Vec::new(), desk })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -198,11 +219,15 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
             for event in events.drain(..) {
-                let descriptor = event.data.u64() as RawFd;
-                if descriptor == self.listener.as_raw_fd() {
+                let descriptor = event.data.u64();
+                if descriptor == self.listener.as_raw_fd() as u64 {
                     self.accept()?;
-                } else if matches!(self.turn(descriptor), Fate::Ends) {
-                    self.end(descriptor);
+                    continue;
+                }
+                let slot = &mut self.connections[descriptor as usize];
+                let Some(connection) = slot else { continue };
+                if self.desk.serve(connection) == Fate::Ends {
+                    *slot = None;
                 }
             }
         }
@@ -211,82 +236,73 @@ impl Server {
     fn accept(&mut self) -> io::Result<()> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         while let Ok(stream) = net::accept_with(&self.listener, flags) {
-            let descriptor = stream.into_raw_fd();
-            if self.rests.len() <= descriptor as usize {
-                self.rests.resize_with(descriptor as usize + 1, || None);
-            }
+            let mut connection = Connection { stream, rest: None };
             // The request has arrived already, as the accept was deferred until then: a connection that ends after
             // one answer need never be registered.
-            if self.close && matches!(self.turn(descriptor), Fate::Ends) {
-                self.end(descriptor);
+            if self.desk.closes && self.desk.serve(&mut connection) == Fate::Ends {
                 continue;
             }
-            let stream = borrow(descriptor);
-            epoll::add(
-                &self.epoll,
-                stream,
-                event_data(stream),
-                EventFlags::IN | EventFlags::OUT | EventFlags::ET,
-            )?;
+            let stream = &connection.stream;
+            let readiness = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+            epoll::add(&self.epoll, stream, event_data(stream), readiness)?;
+            let descriptor = stream.as_raw_fd() as usize;
+            if self.connections.len() <= descriptor {
+                self.connections.resize_with(descriptor + 1, || None);
+            }
+            self.connections[descriptor] = Some(connection);
         }
         Ok(())
     }
+}
 
-    fn end(&mut self, descriptor: RawFd) {
-        self.rests[descriptor as usize] = None;
-        // SAFETY: the descriptor came from accept, which gave up its ownership; nothing uses it after this.
-        drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    }
-
+impl Desk {
     /// Sends what is owed, then reads and answers until the socket has no more.
-    fn turn(&mut self, descriptor: RawFd) -> Fate {
-        if let Some(rest) = &mut self.rests[descriptor as usize]
-            && rest.owes_output()
-        {
-            match flush(borrow(descriptor), rest) {
-                Ok(()) if self.close => return Fate::Ends,
+    fn serve(&mut self, connection: &mut Connection) -> Fate {
+        if let Some(rest) = connection.rest.as_mut().filter(|rest| rest.owes_output()) {
+            match flush(connection.stream.as_fd(), rest) {
+                Ok(()) if self.closes => return Fate::Ends,
                 Ok(()) => {}
                 Err(Errno::AGAIN) => return Fate::Lives,
                 Err(_) => return Fate::Ends,
             }
         }
         loop {
-            let input = &mut self.input[..];
-            let bytes = match net::recv(borrow(descriptor), input, RecvFlags::empty()) {
+            let bytes = match net::recv(&connection.stream, &mut self.input[..], RecvFlags::empty()) {
                 Ok((_, bytes)) if bytes > 0 => bytes,
                 Err(Errno::AGAIN) => return Fate::Lives,
                 _ => return Fate::Ends,
             };
-            match self.answer_all(descriptor, bytes) {
-                Ok(()) if self.close => return Fate::Ends,
+            match self.answer_all(connection, bytes) {
+                Ok(true) if self.closes => return Fate::Ends,
                 // A short read has emptied the socket: epoll(7) will tell of more.
-                Ok(()) if bytes < INPUT_BYTES => return Fate::Lives,
-                Ok(()) => {}
+                Ok(_) if bytes < INPUT_BYTES => return Fate::Lives,
+                Ok(_) => {}
                 Err(Errno::AGAIN) => return Fate::Lives,
                 Err(_) => return Fate::Ends,
             }
         }
     }
 
-    /// Answers the requests in the first `bytes` of the input: one by itself, several with one send.
-    fn answer_all(&mut self, descriptor: RawFd, bytes: usize) -> Result<(), Errno> {
-        let rest = &mut self.rests[descriptor as usize];
-        let left_over =
-            rest.as_mut().map(|rest| std::mem::take(&mut rest.input)).filter(|input| !input.is_empty());
-        let joined = left_over.map(|mut left_over| {
-            left_over.extend_from_slice(&self.input[..bytes]);
-            left_over
+    /// Answers the requests in the first `bytes` of the input: one by itself, several with one send. Whether there
+    /// was any.
+    fn answer_all(&mut self, connection: &mut Connection, bytes: usize) -> Result<bool, Errno> {
+        let stream = connection.stream.as_fd();
+        let rest = &mut connection.rest;
+        let joined = rest.as_mut().filter(|rest| !rest.input.is_empty()).map(|rest| {
+            rest.input.extend_from_slice(&self.input[..bytes]);
+            std::mem::take(&mut rest.input)
         });
         let input = joined.as_deref().unwrap_or(&self.input[..bytes]);
 
         let mut ends = memmem::find_iter(input, b"\r\n\r\n").map(|at| at + 4);
         let Some(mut end) = ends.next() else {
             rest.get_or_insert_default().input = input.to_vec();
-            return Ok(());
+            return Ok(false);
         };
         let first = self.answers.to(&input[..end]);
         if end == input.len() {
-            return send(borrow(descriptor), &first.bytes, first.file.as_ref(), rest);
+            send(stream, &first.bytes, first.file.as_ref(), rest)?;
+            return Ok(true);
         }
 
         self.gathered.clear();
@@ -300,7 +316,8 @@ impl Server {
         if end < input.len() {
             rest.get_or_insert_default().input = input[end..].to_vec();
         }
-        send(borrow(descriptor), &self.gathered, None, rest)
+        send(stream, &self.gathered, None, rest)?;
+        Ok(true)
     }
 }
 
@@ -308,12 +325,12 @@ impl Server {
 fn send(
     stream: BorrowedFd<'_>,
     bytes: &[u8],
-    file: Option<&(File, u64)>,
+    file: Option<&Content>,
     rest: &mut Option<Box<Rest>>,
 ) -> Result<(), Errno> {
     // Without MSG_MORE the head goes out as a segment of its own, and the file waits for its acknowledgement.
-    let flags = if file.is_some() { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
-    let sent = match net::send(stream, bytes, flags) {
+    let more = if file.is_some() { SendFlags::MORE } else { SendFlags::empty() };
+    let sent = match net::send(stream, bytes, more | SendFlags::NOSIGNAL) {
         Err(Errno::AGAIN) => 0,
         result => result?,
     };
@@ -322,7 +339,7 @@ fn send(
     }
     let rest = rest.get_or_insert_default();
     rest.output.extend_from_slice(&bytes[sent..]);
-    rest.file = file.map(|(file, length)| (file.as_raw_fd(), 0, *length));
+    rest.file = file.map(|content| (content.clone(), 0));
     flush(stream, rest)
 }
 
@@ -332,39 +349,16 @@ fn flush(stream: BorrowedFd<'_>, rest: &mut Rest) -> Result<(), Errno> {
         let sent = net::send(stream, &rest.output, more | SendFlags::NOSIGNAL)?;
         rest.output.drain(..sent);
     }
-    while let Some((file, offset, length)) = &mut rest.file {
-        let bytes = (*length - *offset).min(SENDFILE_BYTES_MAX) as usize;
-        rustix::fs::sendfile(stream, borrow(*file), Some(offset), bytes)?;
-        if offset == length {
+    while let Some((content, offset)) = &mut rest.file {
+        let bytes = (content.length - *offset).min(SENDFILE_BYTES_MAX) as usize;
+        rustix::fs::sendfile(stream, &content.file, Some(offset), bytes)?;
+        if *offset == content.length {
             rest.file = None;
         }
     }
     Ok(())
 }
 
-fn event_data(descriptor: BorrowedFd<'_>) -> EventData {
+fn event_data(descriptor: &OwnedFd) -> EventData {
     EventData::new_u64(descriptor.as_raw_fd() as u64)
-}
-
-/// A connection that the loop keeps by number, as epoll names it, or a file of an answer.
-fn borrow<'a>(descriptor: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: files live as long as the server, and a connection is closed in `Server::end` only, after which its
-    // number does not come up before accept has given it again.
-    unsafe { BorrowedFd::borrow_raw(descriptor) }
-}
-
-/// Accepts a connection when its first bytes have arrived (`TCP_DEFER_ACCEPT`).
-fn defer_accept(listener: BorrowedFd<'_>) -> io::Result<()> {
-    let seconds = DEFER_ACCEPT_S;
-    // SAFETY: the pointer and the length are those of one live c_int, which is what the option takes.
-    let result = unsafe {
-        libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
