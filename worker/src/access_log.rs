@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::BufMut;
 use memchr::memchr;
+use protocol::http1::encode::decimal;
 
 use crate::clock::LOG_TIME_LENGTH;
 
@@ -44,7 +45,7 @@ impl Entry<'_> {
     /// Writes the line, of at most [`LINE_BYTES_MAX`] bytes.
     pub fn write(&self, content_bytes: u64, out: &mut impl BufMut) {
         self.write_prefix(out);
-        write_number(content_bytes, out);
+        decimal(out, content_bytes);
         self.write_suffix(out);
     }
 
@@ -57,7 +58,7 @@ impl Entry<'_> {
         out.put_slice(b"] ");
         write_quoted(self.request_line, out);
         out.put_u8(b' ');
-        write_number(self.status.into(), out);
+        decimal(out, self.status.into());
         out.put_u8(b' ');
     }
 
@@ -81,21 +82,6 @@ pub fn request_line(head: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Writes a number in decimal.
-pub fn write_number(mut number: u64, out: &mut impl BufMut) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789"[(number % 10) as usize];
-        number /= 10;
-        used += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[digits.len() - used..]);
-}
-
 fn write_peer(peer: Option<IpAddr>, out: &mut impl BufMut) {
     // A client that reaches a dual-stack socket over IPv4 is logged like any other IPv4 client.
     match peer.map(|address| address.to_canonical()) {
@@ -109,10 +95,10 @@ fn write_peer(peer: Option<IpAddr>, out: &mut impl BufMut) {
 /// The same as formatting it, in a fraction of the time.
 fn write_ipv4(address: Ipv4Addr, out: &mut impl BufMut) {
     let [first, others @ ..] = address.octets();
-    write_number(first.into(), out);
+    decimal(out, first.into());
     for octet in others {
         out.put_u8(b'.');
-        write_number(octet.into(), out);
+        decimal(out, octet.into());
     }
 }
 
@@ -218,7 +204,7 @@ mod tests {
     fn numbers_are_written_as_the_standard_library_does() {
         for number in (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) - 1]).chain([u64::MAX, 10, 99, 100]) {
             let mut out = Vec::new();
-            write_number(number, &mut out);
+            decimal(&mut out, number);
             assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
         }
     }
@@ -294,7 +280,7 @@ mod tests {
             let prefix_bytes = kept.len();
             entry().write_suffix(&mut kept);
             out.put_slice(&kept[..prefix_bytes]);
-            write_number(content_bytes, &mut out);
+            decimal(&mut out, content_bytes);
             out.put_slice(&kept[prefix_bytes..]);
             prop_assert_eq!(String::from_utf8(out).unwrap(), line(entry(), content_bytes));
         }

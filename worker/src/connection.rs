@@ -208,6 +208,7 @@ impl<T: Transport> Connection<T> {
     fn begin_exchange(&mut self) {
         self.http.begin_exchange();
         self.waiting = Waiting::None;
+        self.tail_bytes = 0;
     }
 
     /// Closing over unread input makes the kernel send a reset, which can overtake the response.

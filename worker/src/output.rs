@@ -7,8 +7,9 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
+use protocol::http1::encode::decimal;
 
-use crate::access_log::{Entry, write_number};
+use crate::access_log::Entry;
 use crate::close::CloseReason;
 use crate::cold::{Outcome, READ_BYTES, Task, WARM_BYTES, Window};
 use crate::context::Context;
@@ -57,11 +58,6 @@ pub enum Flushed {
 struct Transfer {
     bytes: BytesMut,
     file: Option<FileContent>,
-    /// Bytes handed to the kernel since the transfer began.
-    sent_bytes: u64,
-    /// How far the peer had acknowledged them when that was last looked at, if it was. Negative while bytes from
-    /// before the transfer are still unacknowledged.
-    acknowledged_bytes: Option<i64>,
     /// Length of the file's content as it was promised.
     promised_bytes: u64,
     /// The file's line of the access log without the number of bytes, which comes after the prefix.
@@ -78,17 +74,10 @@ impl Transfer {
         budget: &mut Budget,
         may_wait: bool,
     ) -> Result<Flushed, CloseReason> {
-        let before = budget.sent_bytes;
-        let flushed = match self.flush_bytes(transport, budget)? {
-            Flushed::Done => self.flush_file(transport, budget, may_wait)?,
-            unfinished => unfinished,
-        };
-        self.sent_bytes += budget.sent_bytes - before;
-        let is_first_look = self.acknowledged_bytes.is_none();
-        if flushed == Flushed::Blocked && (is_first_look || budget.sent_bytes > before) {
-            self.acknowledged_bytes = Some(self.acknowledged_now(transport));
+        match self.flush_bytes(transport, budget)? {
+            Flushed::Done => self.flush_file(transport, budget, may_wait),
+            unfinished => Ok(unfinished),
         }
-        Ok(flushed)
     }
 
     fn flush_bytes<T: Transport>(
@@ -140,16 +129,9 @@ impl Transfer {
         Ok(Flushed::Done)
     }
 
-    fn acknowledged_now<T: Transport>(&self, transport: &T) -> i64 {
-        let queued = transport.unacknowledged_bytes().unwrap_or(0);
-        self.sent_bytes.wrapping_sub(queued).cast_signed()
-    }
-
     fn clear(&mut self) {
         self.bytes.clear();
         self.file = None;
-        self.sent_bytes = 0;
-        self.acknowledged_bytes = None;
         self.line.clear();
         self.warm_until = 0;
     }
@@ -262,7 +244,6 @@ impl Output {
         if !is_sent {
             let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
             transfer.bytes.extend_from_slice(rest);
-            transfer.acknowledged_bytes = Some(transfer.acknowledged_now(transport));
         }
         cx.output.clear();
         Ok(is_sent)
@@ -299,19 +280,11 @@ impl Output {
                 transfer.line.split_at(transfer.line_prefix_bytes.min(transfer.line.len()));
             cx.log(|log| {
                 log.extend_from_slice(prefix);
-                write_number(transfer.promised_bytes - left_bytes, log);
+                decimal(log, transfer.promised_bytes - left_bytes);
                 log.extend_from_slice(suffix);
             });
         }
         cx.transfers.give(transfer);
-    }
-
-    /// Whether the peer has acknowledged anything since it was last asked, or since the socket filled up.
-    pub fn has_been_acknowledged<T: Transport>(&mut self, transport: &T) -> bool {
-        let Some(transfer) = &mut self.0 else { return true };
-        let acknowledged = transfer.acknowledged_now(transport);
-        let before = transfer.acknowledged_bytes.replace(acknowledged);
-        before.is_none_or(|before| acknowledged > before)
     }
 }
 

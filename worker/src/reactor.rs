@@ -27,6 +27,8 @@ use crate::wheel::Wheel;
 pub const WAKER: Token = Token(usize::MAX);
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
 const ADOPTIONS_MAX: u32 = 256;
+/// How often a worker looks whether its root is still there.
+const ROOT_CHECK_MS: u64 = 500;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Reactor {
     run_queue: Vec<ConnectionId>,
     /// The run queue of the turn that is being worked through.
     running: Vec<ConnectionId>,
+    root_seen_ms: u64,
     cx: Context,
     registry: Registry,
 }
@@ -50,6 +53,7 @@ impl Reactor {
             wheel: Wheel::new(cx.clock.now_ms(), connections_max),
             run_queue: Vec::new(),
             running: Vec::new(),
+            root_seen_ms: 0,
             cx,
             registry,
         }
@@ -64,7 +68,11 @@ impl Reactor {
     /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.run_queue.is_empty() { self.wheel.next_timeout(self.cx.clock.now_ms()) } else { Some(0) }
+        if !self.run_queue.is_empty() {
+            return Some(0);
+        }
+        let now_ms = self.cx.clock.now_ms();
+        self.wheel.next_timeout(now_ms).into_iter().chain(self.cx.site.timeout_ms(now_ms)).min()
     }
 
     /// Once around: events, new connections, connections that had not finished, deadlines.
@@ -82,7 +90,19 @@ impl Reactor {
         while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
             self.expire(index);
         }
+        self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();
+    }
+
+    /// Whether the root has to be opened anew because the one that is served was deleted. Looks once in a while,
+    /// when there is something to do.
+    pub fn has_lost_root(&mut self) -> bool {
+        let now_ms = self.cx.clock.now_ms();
+        if now_ms < self.root_seen_ms + ROOT_CHECK_MS {
+            return false;
+        }
+        self.root_seen_ms = now_ms;
+        self.cx.site.is_root_deleted()
     }
 
     /// Serves another tree from now on.

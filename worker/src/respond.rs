@@ -122,6 +122,7 @@ fn content(
     let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
     match representation.memory().zip(range).and_then(|(memory, (from, to))| memory.get(from..to)) {
         Some(bytes) => out.extend_from_slice(bytes),
+        None if representation.copy_now(offset, length, out) => {}
         None => {
             let representation = Rc::clone(representation);
             reply.file = Some(FileContent { representation, offset, left_bytes: length });

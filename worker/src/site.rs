@@ -29,6 +29,11 @@ use opening::{Opened, Opener, Opening};
 use representation::Representation;
 use resolve::{Obstacle, Patience, Root};
 
+/// How long a file is kept open that nobody asks for.
+const UNUSED_MS: u64 = 60_000;
+/// How often that is looked after.
+const TIDY_MS: u64 = 10_000;
+
 /// What to say to a request.
 #[derive(Debug)]
 pub enum Answer<'s> {
@@ -56,6 +61,7 @@ pub struct Site {
     patience: Patience,
     cache: Cache,
     missing: Missing,
+    tidied_ms: u64,
     fault: Fault,
     /// The decoded path, then also the name of an index file in it. Scratch.
     path: Vec<u8>,
@@ -83,6 +89,7 @@ impl Site {
             patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             missing: Missing::new(settings.check_interval_ms),
+            tidied_ms: 0,
             fault: Fault::from_environment(),
             path: Vec::new(),
             key: Vec::new(),
@@ -96,6 +103,26 @@ impl Site {
         self.opener.replace_root(root);
         self.cache.clear();
         self.missing.clear();
+    }
+
+    /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
+    #[must_use]
+    pub fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
+        (!self.cache.is_empty()).then(|| (self.tidied_ms + TIDY_MS).saturating_sub(now_ms))
+    }
+
+    /// Closes files that nobody has asked for lately. Costs a comparison until it is time for it.
+    pub fn tidy(&mut self, now_ms: u64) {
+        if now_ms >= self.tidied_ms + TIDY_MS {
+            self.tidied_ms = now_ms;
+            self.cache.give_up_unused(now_ms.saturating_sub(UNUSED_MS));
+        }
+    }
+
+    /// Whether the directory that is served has been deleted, so that whatever stands at its path now should be.
+    #[must_use]
+    pub fn is_root_deleted(&self) -> bool {
+        self.opener.is_root_deleted()
     }
 
     /// Decides what to say to a request.

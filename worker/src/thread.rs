@@ -231,7 +231,19 @@ impl Worker {
             let reloads = self.control.reloads();
             if std::mem::replace(&mut self.reloads, reloads) != reloads {
                 self.reload(&mut reactor);
+            } else if reactor.has_lost_root() {
+                self.reopen_deleted(&mut reactor);
             }
+        }
+    }
+
+    /// The root was deleted. Many a site generator deletes a directory and makes it again; then the new one is what
+    /// is meant. Until there is one, there is nothing to say.
+    fn reopen_deleted(&mut self, reactor: &mut Reactor) {
+        if let Ok(root) = Root::open(&self.settings.site.root, self.settings.site.symlinks) {
+            tracing::info!(worker = self.index, "the root was deleted and made again; the new one is served");
+            self.root = Arc::new(root);
+            reactor.replace_root(Arc::clone(&self.root));
         }
     }
 

@@ -30,6 +30,20 @@ pub(super) enum Waiting {
     Helper,
 }
 
+/// What the peer has made of the bytes that the kernel holds for it.
+enum Tail {
+    /// It has acknowledged them all.
+    Gone,
+    /// It has acknowledged some of late.
+    Moving,
+    /// It has acknowledged none for as long as it may.
+    Stalled,
+}
+
+/// Bounds for the time between two looks at a tail.
+const LOOK_MS_MIN: u64 = 250;
+const LOOK_MS_MAX: u64 = 1_000;
+
 impl<T: Transport> Connection<T> {
     /// The deadline has passed.
     pub fn expire(&mut self, cx: &mut Context) -> Fate {
@@ -37,14 +51,17 @@ impl<T: Transport> Connection<T> {
             Waiting::None => Fate::Again,
             Waiting::Header if self.input.is_empty() => self.close(CloseReason::HeaderTimeout),
             Waiting::Header => self.time_out_head(cx),
-            Waiting::KeepAlive if self.has_tail() => self.close_behind_tail(cx),
-            Waiting::KeepAlive => self.close(CloseReason::KeepAliveTimeout),
-            Waiting::Content => self.close(CloseReason::ContentTimeout),
-            Waiting::Send if self.output.has_been_acknowledged(&self.transport) => {
-                self.deadline_ms = cx.clock.now_ms() + cx.deadlines.send_ms;
-                Fate::Wait
+            Waiting::KeepAlive => self.expire_idle(cx),
+            Waiting::Content if self.has_tail() => {
+                cx.counters.content_timeouts.increment();
+                self.close_behind_tail(cx)
             }
-            Waiting::Send => self.close(CloseReason::SendTimeout),
+            Waiting::Content => self.close(CloseReason::ContentTimeout),
+            Waiting::Send => match self.look_at_tail(cx) {
+                Tail::Gone => Fate::Again,
+                Tail::Moving => Fate::Wait,
+                Tail::Stalled => self.close(CloseReason::SendTimeout),
+            },
             Waiting::Linger => self.expire_linger(cx),
             // There was no room in the queue.
             Waiting::Helper if self.ticket.is_none() => Fate::Again,
@@ -67,10 +84,13 @@ impl<T: Transport> Connection<T> {
                 return Fate::Again;
             }
             Pause::Output => {
-                if budget.sent_bytes > 0 {
+                if budget.sent_bytes > 0 || self.waiting != Waiting::Send {
                     self.waiting = Waiting::None;
+                    // Without asking the kernel: most waits for room are over before the first look.
+                    self.tail_bytes = 0;
+                    self.tail_moved_ms = cx.clock.now_ms();
                 }
-                (Waiting::Send, cx.deadlines.send_ms)
+                (Waiting::Send, look_ms(cx))
             }
             Pause::Input if self.is_lingering => (Waiting::Linger, linger_ms(cx)),
             Pause::Input if cx.is_draining && is_idle && self.has_tail() => {
@@ -117,12 +137,51 @@ impl<T: Transport> Connection<T> {
         self.has_long_tail && self.transport.unacknowledged_bytes().is_ok_and(|bytes| bytes > 0)
     }
 
+    /// From now on the peer is judged by how it takes what the kernel holds for it.
+    fn begin_tail(&mut self, cx: &Context) {
+        self.tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
+        self.tail_moved_ms = cx.clock.now_ms();
+    }
+
+    /// How the peer takes it. If it does, or still may, there is another look before long, so that a stall is
+    /// noticed soon after its time.
+    fn look_at_tail(&mut self, cx: &Context) -> Tail {
+        let now_ms = cx.clock.now_ms();
+        let bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
+        let before = std::mem::replace(&mut self.tail_bytes, bytes);
+        if bytes == 0 {
+            return Tail::Gone;
+        }
+        if before == 0 || bytes < before {
+            self.tail_moved_ms = now_ms;
+        }
+        let stalls_at_ms = self.tail_moved_ms + cx.deadlines.send_ms;
+        if now_ms >= stalls_at_ms {
+            return Tail::Stalled;
+        }
+        self.deadline_ms = stalls_at_ms.min(now_ms + look_ms(cx));
+        Tail::Moving
+    }
+
+    /// Being idle begins when the peer has the whole response, not when the kernel has.
+    fn expire_idle(&mut self, cx: &Context) -> Fate {
+        let had_tail = self.tail_bytes > 0;
+        match if self.has_long_tail { self.look_at_tail(cx) } else { Tail::Gone } {
+            Tail::Gone if had_tail => {
+                self.deadline_ms = cx.clock.now_ms() + cx.deadlines.keep_alive_ms;
+                Fate::Wait
+            }
+            Tail::Gone => self.close(CloseReason::KeepAliveTimeout),
+            Tail::Moving => Fate::Wait,
+            Tail::Stalled => self.close(CloseReason::SendTimeout),
+        }
+    }
+
     /// From now on input is only read to be thrown away, until the peer is done.
     pub(super) fn begin_linger(&mut self, cx: &mut Context) -> Result<(), CloseReason> {
         self.is_lingering = true;
         if self.has_long_tail {
-            self.tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
-            self.tail_moved_ms = cx.clock.now_ms();
+            self.begin_tail(cx);
         }
         cx.buffers.give(std::mem::take(&mut self.input));
         self.transport.finish().map_err(|_| CloseReason::Peer)
@@ -139,22 +198,14 @@ impl<T: Transport> Connection<T> {
     /// The peer may take its time over the tail, as long as it takes something. When it has all of it, there is
     /// nothing left to wait for.
     fn expire_linger(&mut self, cx: &Context) -> Fate {
-        if self.tail_bytes == 0 {
+        if !self.has_long_tail || self.tail_bytes == 0 {
             return self.close(CloseReason::LingerTimeout);
         }
-        let tail_bytes = self.transport.unacknowledged_bytes().unwrap_or(0);
-        if tail_bytes == 0 {
-            return self.close(CloseReason::Finished);
+        match self.look_at_tail(cx) {
+            Tail::Gone => self.close(CloseReason::Finished),
+            Tail::Moving => Fate::Wait,
+            Tail::Stalled => self.close(CloseReason::SendTimeout),
         }
-        let now_ms = cx.clock.now_ms();
-        if std::mem::replace(&mut self.tail_bytes, tail_bytes) > tail_bytes {
-            self.tail_moved_ms = now_ms;
-        }
-        if now_ms.saturating_sub(self.tail_moved_ms) >= cx.deadlines.send_ms {
-            return self.close(CloseReason::SendTimeout);
-        }
-        self.deadline_ms = now_ms + linger_ms(cx);
-        Fate::Wait
     }
 
     pub(super) fn linger(&mut self, buffer: &mut [u8], budget: &mut Budget) -> Result<Pause, CloseReason> {
@@ -181,6 +232,11 @@ impl<T: Transport> Connection<T> {
         }
         Fate::Close(reason)
     }
+}
+
+/// How often a peer is looked at that has to take what the kernel holds for it.
+fn look_ms(cx: &Context) -> u64 {
+    (cx.deadlines.send_ms / 8).clamp(LOOK_MS_MIN, LOOK_MS_MAX).min(cx.deadlines.send_ms)
 }
 
 fn linger_ms(cx: &Context) -> u64 {

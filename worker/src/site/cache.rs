@@ -101,6 +101,26 @@ impl Cache {
         }
     }
 
+    /// Gives up what nobody has asked for since `before_ms`: it holds a descriptor, and with it perhaps the space
+    /// of a file that was deleted long ago.
+    pub fn give_up_unused(&mut self, before_ms: u64) {
+        let mut at = 0;
+        while let Some(entry) = self.entries.get(at) {
+            if entry.checked_ms < before_ms {
+                self.index.remove(&entry.key);
+                self.take_out(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.index.clear();
@@ -196,6 +216,21 @@ mod tests {
         assert!(!holds(&mut cache, b"/large"));
         cache.clear();
         assert_eq!((cache.memory_bytes, cache.entries.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_given_up() {
+        let mut cache = Cache::new(8, 1000, 1000);
+        for (number, checked_ms) in [100, 900, 200, 800, 300].into_iter().enumerate() {
+            cache.insert(format!("/{number}").as_bytes(), representation(1), checked_ms);
+        }
+        cache.give_up_unused(800);
+        let kept: Vec<bool> =
+            (0..5).map(|number| holds(&mut cache, format!("/{number}").as_bytes())).collect();
+        assert_eq!(kept, [false, true, false, true, false]);
+        assert_eq!((cache.entries.len(), cache.memory_bytes, cache.is_empty()), (2, 2, false));
+        cache.give_up_unused(u64::MAX);
+        assert!(cache.is_empty());
     }
 
     #[test]

@@ -182,6 +182,27 @@ impl Representation {
         }
     }
 
+    /// Appends a small part of the file to `out`, if it is in memory and all there: reading it and sending it with
+    /// its head costs less than having it sent. False, and nothing appended, if it is not.
+    pub fn copy_now(&self, offset: u64, bytes: u64, out: &mut BytesMut) -> bool {
+        if bytes > MEMORY_FILE_BYTES_MAX || self.residency == Residency::Distrusted {
+            return false;
+        }
+        let start = out.len();
+        let end = start + usize::try_from(bytes).unwrap_or(0);
+        out.resize(end, 0);
+        let Some(part) = out.get_mut(start..) else { return false };
+        let read = match self.residency {
+            Residency::Trusted => rustix::io::pread(&self.file, part, offset),
+            _ => residency::read_now(self.file(), part, offset),
+        };
+        let is_whole = read.is_ok_and(|read| read as u64 == bytes);
+        if !is_whole {
+            out.truncate(start);
+        }
+        is_whole
+    }
+
     /// What was seen in memory may have left it by now.
     pub fn cool(&self) {
         self.is_warm.set(false);

@@ -96,6 +96,12 @@ impl Root {
         Ok(root)
     }
 
+    /// Whether the directory has been deleted since it was opened. Never true where asking might have to wait.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.opens_from_cache && rustix::fs::fstat(&self.directory).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Whether [`Patience::Never`] opens anything at all.
     #[must_use]
     pub const fn opens_from_cache(&self) -> bool {
