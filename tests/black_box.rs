@@ -44,6 +44,7 @@ mod black_box {
     mod panic;
     mod signals;
     mod startup;
+    mod syscalls;
 
     // Programs that people use.
     mod browser;

@@ -62,8 +62,8 @@ fn compare() -> Result<ExitCode, Box<dyn Error>> {
     println!("{:<18} {:>12} {:>10} {:>8}", "operation", "instructions", "baseline", "change");
     let mut is_worse = false;
     for (name, count) in &now.counts {
-        let change = Change::of(*count, baseline.count(name));
-        println!("{name:<18} {count:>12} {change}");
+        let change = Change { count: *count, baseline: baseline.count(name) };
+        println!("{name:<18} {change}");
         is_worse |= change.is_worse();
     }
     if baseline.toolchain != now.toolchain {

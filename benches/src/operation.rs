@@ -81,8 +81,7 @@ const NOW_S: i64 = 1_800_000_000;
 const HEAD_BYTES_MAX: u64 = 400;
 
 /// What connections share, for a site of [`FILES`].
-#[must_use]
-pub fn context(root: &Path) -> Context {
+fn context(root: &Path) -> Context {
     for (name, bytes) in FILES {
         let path = root.join(name);
         fs::write(&path, vec![b'x'; bytes]).unwrap();

@@ -11,13 +11,31 @@ const TICKS_PER_SECOND: u32 = 100;
 
 /// A process by its number.
 pub(crate) struct Process {
+    id: u32,
     directory: PathBuf,
 }
 
 impl Process {
     /// The process of that number.
     pub(crate) fn new(pid: u32) -> Self {
-        Self { directory: PathBuf::from(format!("/proc/{pid}")) }
+        Self { id: pid, directory: PathBuf::from(format!("/proc/{pid}")) }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The id of the one thread of that name.
+    #[track_caller]
+    pub(crate) fn thread(&self, name: &str) -> String {
+        let tasks = fs::read_dir(self.directory.join("task")).expect("task");
+        let mut ids = tasks.map(|entry| entry.expect("an entry")).filter(|entry| {
+            fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        });
+        let id = ids.next().unwrap_or_else(|| panic!("no thread {name}")).file_name();
+        assert!(ids.next().is_none(), "several threads {name}");
+        id.to_string_lossy().into_owned()
     }
 
     /// Processor time used so far, by all threads, in user and kernel mode.
