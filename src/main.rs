@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 
 /// Diagnostics end with this function, so that the last of them come before the last word of `main`.
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+    os::ignore_file_size_signal();
     let machine = Machine::look();
     let _flushed_at_the_end = start_diagnostics(cli.log_level);
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;

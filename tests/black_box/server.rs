@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -187,8 +187,18 @@ impl Server {
 
     /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        rustix::process::kill_process(pid, signal).expect("the server takes a signal");
+        rustix::process::kill_process(self.pid(), signal).expect("the server takes a signal");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid")
+    }
+
+    /// Lets it write to no file beyond so many bytes, or as far as it likes.
+    pub(crate) fn limit_file_bytes(&self, bytes: Option<u64>) {
+        let current = rustix::process::getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(current.maximum), maximum: current.maximum };
+        rustix::process::prlimit(Some(self.pid()), Resource::Fsize, limit).expect("prlimit");
     }
 
     /// Asks it to finish what is in flight and to end.
