@@ -114,25 +114,25 @@ pub(crate) struct Cli {
 
     /// For the whole head of a request
     #[arg(long, env = "ONELOOP_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) header_timeout: Duration,
 
     /// For the next request on a connection
     #[arg(long, env = "ONELOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "15s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) idle_timeout: Duration,
 
     /// For the next piece of request content
     #[arg(long, env = "ONELOOP_BODY_TIMEOUT", value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) body_timeout: Duration,
 
     /// For the client to take some more of a response
     #[arg(long, env = "ONELOOP_SEND_TIMEOUT", value_name = "TIME", default_value = "30s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) send_timeout: Duration,
 
-    /// For requests in flight when the server is told to stop
+    /// For requests in flight when the server is told to stop; 0 cuts them off
     #[arg(long, env = "ONELOOP_GRACE", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = parse_time, help_heading = "Deadlines")]
     pub(crate) grace: Duration,
@@ -148,7 +148,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_size, help_heading = "Caches")]
     pub(crate) mem_cache: u64,
 
-    /// How long a cached file is trusted before it is compared with the disk
+    /// How long a cached file is trusted before it is compared with the disk; 0 compares at every request
     #[arg(long, env = "ONELOOP_CACHE_CHECK", value_name = "TIME", default_value = "1s")]
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
@@ -287,36 +287,41 @@ fn conflict(message: &str) -> clap::Error {
     definition().error(ErrorKind::ArgumentConflict, message)
 }
 
-/// Splits `12ms` into the number and the unit.
-fn split_unit(text: &str) -> Result<(u64, &str), String> {
+/// Splits `12ms` into the number, if it fits into 64 bits, and the unit.
+fn split_unit(text: &str) -> Result<(Option<u64>, &str), String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    match number.parse() {
-        Ok(number) => Ok((number, unit)),
-        Err(_) if number.is_empty() => Err("it must start with a digit".into()),
-        Err(_) => Err("the number is too large".into()),
+    if digits == 0 {
+        return Err("it must start with a digit".into());
     }
+    let (number, unit) = text.split_at(digits);
+    Ok((number.parse().ok(), unit))
 }
 
 /// `500ms`, `10s`, `1m`, `1h`; a bare number is seconds.
 fn parse_time(text: &str) -> Result<Duration, String> {
-    /// Nobody waits longer, and sums of such times never overflow.
-    const DAYS_MAX: u64 = 365;
+    let milliseconds = parse_milliseconds(text)?;
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "it must be from 0 to 8760h".into())
+}
+
+/// The same for a time in which something has to happen: nothing happens in no time.
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    let milliseconds = parse_milliseconds(text)?.filter(|&milliseconds| milliseconds > 0);
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "it must be from 1ms to 8760h".into())
+}
+
+/// None for more than a year: nobody waits longer, and sums of such times never overflow.
+fn parse_milliseconds(text: &str) -> Result<Option<u64>, String> {
+    const HOUR_MS: u64 = 60 * 60 * 1000;
     let (number, unit) = split_unit(text)?;
     let unit_ms = match unit {
         "ms" => 1,
         "s" | "" => 1000,
         "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
+        "h" => HOUR_MS,
         _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
     };
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err("a time of 0 is not allowed: it must be at least 1ms".into()),
-        Some(milliseconds) if milliseconds <= DAYS_MAX * 24 * 60 * 60 * 1000 => {
-            Ok(Duration::from_millis(milliseconds))
-        }
-        _ => Err(format!("it must be at most {DAYS_MAX} days")),
-    }
+    let milliseconds = number.and_then(|number| number.checked_mul(unit_ms));
+    Ok(milliseconds.filter(|&milliseconds| milliseconds <= 365 * 24 * HOUR_MS))
 }
 
 /// Bytes, or with `k`, `m` or `g` so many KiB, MiB or GiB.
@@ -329,7 +334,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "g" | "G" => 30,
         _ => return Err(format!("`{unit}` is no unit of size: use k, m or g")),
     };
-    number.checked_mul(1 << shift).ok_or_else(|| "the number is too large".into())
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "it must be at most 17179869183g".into())
 }
 
 /// The size of something that is kept in memory for a connection.
@@ -404,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units_and_are_never_zero() {
+    fn times_have_units_and_deadlines_are_never_zero() {
         let table = [
             ("500ms", Some(500)),
             ("10s", Some(10_000)),
@@ -413,8 +419,8 @@ mod tests {
             ("1h", Some(3_600_000)),
             ("8760h", Some(31_536_000_000)),
             ("8761h", None),
-            ("0", None),
-            ("0ms", None),
+            ("0", Some(0)),
+            ("0ms", Some(0)),
             ("", None),
             ("s", None),
             ("-1s", None),
@@ -426,8 +432,9 @@ mod tests {
         ];
         for (text, milliseconds) in table {
             assert_eq!(parse_time(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+            let deadline = milliseconds.filter(|&milliseconds| milliseconds > 0);
+            assert_eq!(parse_deadline(text).ok(), deadline.map(Duration::from_millis), "{text}");
         }
-        assert!(parse_time("0s").unwrap_err().contains("0 is not allowed"));
     }
 
     #[test]
@@ -510,7 +517,7 @@ mod tests {
     fn usage_errors_exit_with_2_and_name_the_nearest_flag() {
         let table = [
             (&["--prot", "80"][..], "--port"),
-            (&["--header-timeout", "0"], "0 is not allowed"),
+            (&["--header-timeout", "0"], "from 1ms to 8760h"),
             (&["--max-fields", "257"], "1..=256"),
             (&["--port", "65536"], "0..=65535"),
             (&["--index", "a/b"], "without a folder"),

@@ -174,7 +174,9 @@ impl Server {
             return;
         }
         let cut: u64 = self.workers.iter().map(|worker| worker.counters().open_connections()).sum();
-        tracing::warn!("connections cut off: {cut}; --grace gives them more time");
+        if cut > 0 {
+            tracing::warn!("connections cut off: {cut}; --grace gives them more time");
+        }
         self.control.enter(Phase::Stopping);
         self.wake();
         self.wait_for_workers(LAST_WAIT);

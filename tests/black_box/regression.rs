@@ -1,11 +1,12 @@
 //! Bugs: one test each, named after what went wrong. A bug is fixed once its test was seen to fail here.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::client::eventually;
+use super::client::{Client, eventually, request};
+use super::schedule::timed;
 use super::server::{PATIENCE, Server};
-use super::tree::Tree;
+use super::tree::{Tree, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,4 +39,41 @@ fn a_log_at_the_limit_on_file_sizes_is_no_end() {
         let found = seen.iter().filter(|seen| seen.contains(&line) && seen.starts_with("127.0.0.1 ")).count();
         assert_eq!(found, 1, "{line} in {seen:#?}");
     }
+}
+
+/// A time of 0 was refused where it has a meaning.
+#[test]
+fn files_can_be_checked_at_every_request() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    for flags in [&["--cache-check", "0"][..], &["--cache-check", "0", "--helpers", "0"]] {
+        let server = Server::start(flags, tree.root());
+        let mut client = server.connect();
+        for round in 0..50 {
+            let content = format!("round {round}");
+            tree.replace("a.txt", content.as_bytes());
+            assert_eq!(client.get("/a.txt").content, content.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn an_end_can_be_without_grace() {
+    let length = 8 << 20;
+    let tree = Tree::new(&[("big.bin", &pattern(length))]);
+    let mut server = Server::start(&["--grace", "0"], tree.root());
+    let _timed = timed();
+    let mut client = Client::connect_with_window(server.address(), 64 << 10);
+    client.send(&request("GET", "/big.bin", &[]));
+    assert_eq!(client.response_head().content_length(), Some(length as u64));
+    let start = Instant::now();
+    server.terminate();
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+    assert!(start.elapsed() < SECOND * 2, "{:?}", start.elapsed());
+    assert!(client.content_or_cut(length as u64, |_| ()).is_err(), "nobody was left to send it");
+    assert!(server.stderr().contains("connections cut off: 1"), "{}", server.stderr());
+
+    let mut idle = Server::start(&["--grace", "0"], tree.root());
+    idle.terminate();
+    assert_eq!(idle.wait_exit(PATIENCE).code(), Some(0));
+    assert!(!idle.stderr().contains("cut off"), "{}", idle.stderr());
 }
