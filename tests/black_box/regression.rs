@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, eventually, request};
 use super::schedule::timed;
-use super::server::{PATIENCE, Server};
+use super::server::{Launch, PATIENCE, Server};
 use super::tree::{Tree, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,6 +39,68 @@ fn a_log_at_the_limit_on_file_sizes_is_no_end() {
         let found = seen.iter().filter(|seen| seen.contains(&line) && seen.starts_with("127.0.0.1 ")).count();
         assert_eq!(found, 1, "{line} in {seen:#?}");
     }
+}
+
+/// Some were taken at their word, and the allocation that followed aborted the process.
+#[test]
+fn absurd_numbers_are_refused_with_what_is_allowed() {
+    let tree = Tree::new(&[]);
+    let table = [
+        ("--max-conns", "100000000000", "from 1 to 1048576"),
+        ("--max-conns", "18446744073709551615", "from 1 to 1048576"),
+        ("--max-conns", "99999999999999999999", "from 1 to 1048576"),
+        ("--max-header", "100g", "from 64 to 1m"),
+        ("--max-uri", "99999999999999999999", "from 64 to 1m"),
+        ("--max-fields", "99999999999999999999", "from 1 to 256"),
+        ("--max-body", "99999999999999999999", "at most 17179869183g"),
+        ("--mem-cache", "99999999999g", "at most 17179869183g"),
+        ("--workers", "100000", "from 1 to 1024"),
+        ("--helpers", "100000", "from 0 to 64"),
+        ("--backlog", "99999999999", "from 1 to 65535"),
+        ("--backlog", "99999999999999999999", "from 1 to 65535"),
+        ("--open-cache", "99999999999", "from 1 to 1048576"),
+        ("--port", "99999999999999999999", "from 0 to 65535"),
+        ("--idle-timeout", "876000h", "from 1ms to 8760h"),
+        ("--send-timeout", "99999999999999999999h", "from 1ms to 8760h"),
+        ("--cache-check", "99999999999999999999", "from 0 to 8760h"),
+        ("--grace", "876000h", "from 0 to 8760h"),
+    ];
+    for (flag, value, allowed) in table {
+        let ended = Launch::bare().flags(&[flag, value]).flags(&[tree.root()]).run();
+        assert_eq!(ended.code, Some(2), "{flag} {value}: {}", ended.stderr);
+        for mention in [flag, value, allowed] {
+            assert!(ended.stderr.contains(mention), "{flag} {value}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_largest_numbers_that_are_allowed_work() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let largest = [
+        ["--max-conns", "1048576"],
+        ["--max-header", "1m"],
+        ["--max-uri", "1m"],
+        ["--max-fields", "256"],
+        ["--max-body", "17179869183g"],
+        ["--mem-cache", "17179869183g"],
+        ["--helpers", "64"],
+        ["--backlog", "65535"],
+        ["--open-cache", "1048576"],
+        ["--header-timeout", "8760h"],
+        ["--idle-timeout", "8760h"],
+        ["--body-timeout", "8760h"],
+        ["--send-timeout", "8760h"],
+        ["--cache-check", "8760h"],
+        ["--grace", "8760h"],
+    ];
+    let mut server = Server::start(largest.as_flattened(), tree.root());
+    let mut client = server.connect();
+    for _ in 0..2 {
+        assert_eq!(client.get("/a.txt").content, b"a");
+    }
+    server.terminate();
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
 /// A time of 0 was refused where it has a meaning.
