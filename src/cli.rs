@@ -143,6 +143,11 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) send_timeout: Duration,
 
+    /// For a client that was refused to stop sending, before it is closed
+    #[arg(long, env = "ONELOOP_LINGER_TIMEOUT", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
+    pub(crate) linger_timeout: Duration,
+
     /// For requests in flight when the server is told to stop; 0 cuts them off
     #[arg(long, env = "ONELOOP_GRACE", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = parse_time, help_heading = "Deadlines")]
@@ -335,8 +340,9 @@ mod tests {
             (cli.max_header, cli.max_uri, cli.max_fields, cli.max_body),
             (16 << 10, 8 << 10, 100, 1 << 20)
         );
-        let seconds = [cli.header_timeout, cli.idle_timeout, cli.body_timeout, cli.send_timeout, cli.grace];
-        assert_eq!(seconds.map(|time| time.as_secs()), [10, 15, 10, 30, 10]);
+        let seconds = [cli.header_timeout, cli.idle_timeout, cli.body_timeout, cli.send_timeout];
+        assert_eq!(seconds.map(|time| time.as_secs()), [10, 15, 10, 30]);
+        assert_eq!((cli.linger_timeout.as_secs(), cli.grace.as_secs()), (5, 10));
         assert_eq!(
             (cli.symlinks, cli.hidden, cli.index),
             (Symlinks::Inside, false, vec!["index.html".to_owned()])

@@ -168,7 +168,7 @@ fn deadlines(cli: &Cli) -> Deadlines {
         keep_alive_ms: milliseconds(cli.idle_timeout),
         content_ms: milliseconds(cli.body_timeout),
         send_ms: milliseconds(cli.send_timeout),
-        ..Deadlines::default()
+        linger_ms: milliseconds(cli.linger_timeout),
     }
 }
 

@@ -139,3 +139,21 @@ fn an_end_can_be_without_grace() {
     assert_eq!(idle.wait_exit(PATIENCE).code(), Some(0));
     assert!(!idle.stderr().contains("cut off"), "{}", idle.stderr());
 }
+
+/// How long a refused client may go on talking was the one deadline without a flag.
+#[test]
+fn a_lingering_close_has_a_deadline_of_its_own() {
+    let tree = Tree::new(&[]);
+    let server = Server::start(&["-t", "1", "--linger-timeout", "1s"], tree.root());
+    let _timed = timed();
+    let mut client = server.connect();
+    client.send(b"BAD\r\n\r\n");
+    assert_eq!(client.response().status, 400);
+    client.expect_closed();
+    let start = Instant::now();
+    let is_counted = eventually(SECOND * 4, || {
+        client.send_to_deaf(b"x");
+        server.counters(1)[0].get("linger_timeouts") == 1
+    });
+    assert!(is_counted && start.elapsed() > SECOND / 2, "{:?}", start.elapsed());
+}
