@@ -33,7 +33,7 @@ EXAMPLES:
 SIGNALS:
   TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
   HUP               open the root and the access log anew
-  USR1              log the counters of every worker";
+  USR1              show the counters of every worker, at every --log-level";
 
 /// The kernel's own limit on the descriptors of a process (`fs.nr_open`), unless it was raised.
 pub(crate) const DESCRIPTORS_CEILING: u64 = 1 << 20;

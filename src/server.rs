@@ -18,6 +18,8 @@ use worker::{Control, Counters, Handle, Phase};
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
 
+/// The target of messages that somebody asked for.
+pub(crate) const REPORT: &str = "report";
 /// How long the kernel may hold a connection back until the client has sent something.
 const DEFER_ACCEPT_S: i32 = 1;
 /// How often the end of the workers is looked for while they drain.
@@ -207,6 +209,7 @@ impl Server {
         for worker in &self.workers {
             let counters = worker.counters();
             tracing::info!(
+                target: REPORT,
                 worker = worker.index(),
                 open = counters.open_connections(),
                 adopted = counters.adopted.get(),
@@ -226,12 +229,21 @@ impl Server {
             );
         }
         tracing::info!(
+            target: REPORT,
             accepted = totals.accepted,
             shortages = totals.shortages,
             limit_pauses = totals.limit_pauses,
             full_pauses = totals.full_pauses,
             "acceptor"
         );
+        if let Some(access_log) = &self.access_log {
+            tracing::info!(
+                target: REPORT,
+                dropped_lines = access_log.dropped(),
+                write_errors = access_log.write_errors(),
+                "access log"
+            );
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bugs: one test each, named after what went wrong. A bug is fixed once its test was seen to fail here.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, eventually, request};
@@ -101,6 +102,64 @@ fn the_largest_numbers_that_are_allowed_work() {
     }
     server.terminate();
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+/// Whoever sends USR1 wants an answer, at whatever level the log is.
+#[test]
+fn counters_are_shown_at_every_level() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    for level in ["error", "warn", "info", "debug"] {
+        let server = Server::start(&["-t", "1", "--log-level", level], tree.root());
+        server.connect().get("/a.txt");
+        assert_eq!(server.counters(1)[0].get("requests"), 1, "{level}");
+    }
+    let path = tree.path("socket");
+    let listen = format!("unix:{}", path.display());
+    let server =
+        Launch::bare().flags(&["-q", "-t", "1", "-l", &listen, tree.root().to_str().expect("UTF-8")]).spawn();
+    assert!(eventually(PATIENCE, || Client::connect_unix(&path).is_ok()));
+    assert_eq!(server.counters(1)[0].get("worker"), 0);
+}
+
+/// Nobody could tell how much of an access log was missing.
+#[test]
+fn what_the_access_log_lost_is_reported() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    if !Path::new("/dev/full").exists() {
+        return super::schedule::skip(
+            "regression::what_the_access_log_lost_is_reported",
+            "no /dev/full here",
+        );
+    }
+    let server = Server::start(&["-t", "1", "--access-log", "/dev/full"], tree.root());
+    let mut client = server.connect();
+    // More than the ring between worker and writer holds.
+    let batch = request("GET", &format!("/a.txt?{}", "q".repeat(3_000)), &[]).repeat(50);
+    for _ in 0..10 {
+        client.send(&batch);
+        for _ in 0..50 {
+            assert_eq!(client.response().content, b"a");
+        }
+    }
+    let figure = |name: &str| {
+        std::thread::sleep(SECOND / 10);
+        server.counters(1);
+        let stderr = server.stderr();
+        let line = stderr.lines().rfind(|line| line.contains("dropped_lines="))?;
+        let value = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+        value.parse::<u64>().ok()
+    };
+    for name in ["dropped_lines", "write_errors"] {
+        assert!(
+            eventually(PATIENCE, || figure(name).is_some_and(|count| count > 0)),
+            "{name}: {}",
+            server.stderr()
+        );
+    }
+    let without = Server::start(&["-t", "1"], tree.root());
+    without.counters(1);
+    std::thread::sleep(SECOND / 5);
+    assert!(!without.stderr().contains("dropped_lines"), "{}", without.stderr());
 }
 
 /// A time of 0 was refused where it has a meaning.
