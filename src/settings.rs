@@ -189,12 +189,11 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
     }
 }
 
-/// A directory that can be listed and entered, or a regular file that can be read.
+/// A directory that can be entered, or a regular file that can be read.
 fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
     let check = || {
         let kind = fs::metadata(path)?.file_type();
         if kind.is_dir() {
-            fs::read_dir(path)?;
             fs::metadata(path.join("."))?;
         } else if kind.is_file() {
             fs::File::open(path)?;

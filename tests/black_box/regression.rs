@@ -104,6 +104,47 @@ fn the_largest_numbers_that_are_allowed_work() {
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
+/// Such a directory can be passed through, but not opened for reading: it was answered with 403.
+#[test]
+fn a_directory_that_may_not_be_listed_is_a_directory() {
+    let tree = Tree::new(&[
+        ("mute/index.html", b"mute"),
+        ("bare/a.txt", b"a"),
+        ("closed/a.txt", b"a"),
+        ("private.txt", b"p"),
+        ("root/index.html", b"index"),
+        ("root/a.txt", b"a"),
+        ("root/sub/index.html", b"sub"),
+    ]);
+    tree.publish();
+    for (name, mode) in
+        [("mute", 0o711), ("bare", 0o711), ("closed", 0o000), ("private.txt", 0o000), ("root", 0o711)]
+    {
+        tree.mode(name, mode);
+    }
+    for flags in [&[][..], &["--helpers", "0"]] {
+        let server = Launch::new(tree.root()).flags(flags).unprivileged().start();
+        let mut client = server.connect();
+        for _ in 0..2 {
+            let redirect = client.get("/mute?q");
+            assert_eq!((redirect.status, redirect.field("Location")), (301, Some("/mute/?q")));
+            assert_eq!(client.get("/mute/").content, b"mute");
+            assert_eq!(client.get("/bare").status, 301);
+            assert_eq!(client.get("/bare/").status, 404);
+            assert_eq!(client.get("/closed/").status, 403);
+            assert_eq!(client.get("/closed/a.txt").status, 403);
+            assert_eq!(client.get("/private.txt").status, 403);
+        }
+        let server = Launch::new(&tree.path("root")).flags(flags).unprivileged().start();
+        let mut client = server.connect();
+        assert_eq!(client.get("/").content, b"index");
+        assert_eq!(client.get("/a.txt").content, b"a");
+        assert_eq!(client.get("/sub").status, 301);
+        assert_eq!(client.get("/sub/").content, b"sub");
+    }
+    tree.mode("closed", 0o755);
+}
+
 /// Whoever sends USR1 wants an answer, at whatever level the log is.
 #[test]
 fn counters_are_shown_at_every_level() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -94,7 +95,15 @@ impl Launch {
 
     /// Starts the server and waits for nothing: its address is unknown, as on a Unix socket.
     pub(crate) fn spawn(self) -> Server {
-        let child = self.command().spawn().expect("the binary starts");
+        let child = loop {
+            match self.command().spawn() {
+                // Another test forked while our copy of the binary was being written.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                child => break child.expect("the binary starts"),
+            }
+        };
         Server { child, address: SocketAddr::from(([0, 0, 0, 0], 0)), scratch: self.scratch }
     }
 

@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::Status;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -23,6 +23,12 @@ use crate::settings::Symlinks;
 
 /// How often a path is tried again when a rename elsewhere kept the kernel from being sure (openat2(2), EAGAIN).
 const ATTEMPTS: u32 = 16;
+
+/// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
+/// because opening a terminal would otherwise make it ours.
+const AS_FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// `PATH`, because nobody lists it, and so nobody need be allowed to.
+const AS_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Whether a call may wait for a disk or for another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +76,8 @@ impl Root {
     pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
         let path = std::fs::canonicalize(path)?;
         let is_file = std::fs::metadata(&path)?.is_file();
-        let directory: PathBuf =
-            if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&directory, flags, Mode::empty())?;
+        let directory = if is_file { path.parent().unwrap_or(&path) } else { &path };
+        let directory = rustix::fs::open(directory, AS_DIRECTORY, Mode::empty())?;
         let mut root = Self {
             opens_from_cache: residency::is_local(&directory),
             directory,
@@ -84,7 +88,7 @@ impl Root {
                 Symlinks::Any => ResolveFlags::empty(),
             },
         };
-        match root.open_beneath(c".", Patience::MayWait) {
+        match root.open_beneath(c".", AS_DIRECTORY, Patience::MayWait) {
             Ok(_) => {}
             Err(Errno::NOSYS) => {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6"));
@@ -92,7 +96,8 @@ impl Root {
             Err(errno) => return Err(errno.into()),
         }
         // Linux before 5.12 does not know RESOLVE_CACHED; helpers open everything then.
-        root.opens_from_cache &= !matches!(root.open_beneath(c".", Patience::Never), Err(Errno::INVAL));
+        let cached = root.open_beneath(c".", AS_DIRECTORY, Patience::Never);
+        root.opens_from_cache &= !matches!(cached, Err(Errno::INVAL));
         Ok(root)
     }
 
@@ -116,7 +121,7 @@ impl Root {
             return Err(Obstacle::Cold);
         }
         let path = if path.is_empty() { c"." } else { path };
-        let file = self.open_beneath(path, patience).map_err(|errno| match (errno, patience) {
+        let file = self.open_any(path, patience).map_err(|errno| match (errno, patience) {
             // Not in the cache, or on another file system, if it is below the root at all.
             (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
             _ => Obstacle::Refused(refusal(errno)),
@@ -129,10 +134,18 @@ impl Root {
         }
     }
 
-    /// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
-    /// because opening a terminal would otherwise make it ours.
-    fn open_beneath(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    /// A directory that may be passed through, but not listed, is a directory all the same.
+    fn open_any(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
+        match self.open_beneath(path, AS_FILE, patience) {
+            Err(Errno::ACCESS) => match self.open_beneath(path, AS_DIRECTORY, patience) {
+                Err(Errno::NOTDIR) => Err(Errno::ACCESS),
+                opened => opened,
+            },
+            opened => opened,
+        }
+    }
+
+    fn open_beneath(&self, path: &CStr, flags: OFlags, patience: Patience) -> Result<OwnedFd, Errno> {
         let (resolve, attempts) = match patience {
             Patience::Never => (self.resolve | ResolveFlags::CACHED | ResolveFlags::NO_XDEV, 1),
             Patience::MayWait => (self.resolve, ATTEMPTS),
@@ -161,6 +174,7 @@ fn refusal(errno: Errno) -> Status {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 
