@@ -145,6 +145,52 @@ fn a_directory_that_may_not_be_listed_is_a_directory() {
     tree.mode("closed", 0o755);
 }
 
+/// The link was resolved first, and the file then known by the name of the link's destination alone.
+#[test]
+fn one_file_is_served_under_the_name_it_was_given() {
+    let tree = Tree::new(&[
+        ("releases/1.bin", b"first"),
+        ("releases/2.bin", b"second"),
+        ("here/beside.bin", b"beside"),
+        ("here/other.html", b"other"),
+    ]);
+    tree.link("here/inside.html", "beside.bin");
+    tree.link("here/outside.html", "../releases/1.bin");
+    tree.link("here/absolute.html", tree.path("releases/1.bin"));
+    tree.link("here/chain.html", "outside.html");
+    let table = [
+        ("inside.html", "beside.bin", b"beside".as_slice()),
+        ("outside.html", "1.bin", b"first"),
+        ("absolute.html", "1.bin", b"first"),
+        ("chain.html", "1.bin", b"first"),
+    ];
+    for symlinks in ["never", "inside", "any"] {
+        for (name, destination, content) in table {
+            let server = Server::start(&["--symlinks", symlinks], &tree.path("here").join(name));
+            let mut client = server.connect();
+            for target in ["/".to_owned(), format!("/{name}")] {
+                let response = client.get(&target);
+                assert_eq!(
+                    (response.status, response.content.as_slice()),
+                    (200, content),
+                    "{name}: {target}"
+                );
+                assert!(response.require("Content-Type").starts_with("text/html"), "{name}: {target}");
+            }
+            for target in [format!("/{destination}"), "/other.html".into(), format!("/x/../{name}/x")] {
+                assert_eq!(client.get(&target).status, 404, "{name}: {target}");
+            }
+        }
+    }
+    let server = Server::start(&[], &tree.path("here/outside.html"));
+    let mut client = server.connect();
+    assert_eq!(client.get("/").content, b"first");
+    fs::remove_file(tree.path("here/outside.html")).expect("remove");
+    tree.link("here/outside.html", "../releases/2.bin");
+    server.signal(rustix::process::Signal::HUP);
+    assert!(eventually(PATIENCE, || client.get("/").content == b"second"), "the new link is not followed");
+}
+
 /// Whoever sends USR1 wants an answer, at whatever level the log is.
 #[test]
 fn counters_are_shown_at_every_level() {

@@ -8,7 +8,7 @@
 //! caches, only on the root's own file system, and only if that is one whose open(2) asks nobody else.
 //! Whatever that leaves open, a helper thread settles with [`Patience::MayWait`].
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -52,8 +52,7 @@ pub enum Obstacle {
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
-    /// The one name that is served, when the root is a file.
-    only: Option<Box<[u8]>>,
+    only: Option<Only>,
     resolve: ResolveFlags,
     /// Whether what is in the kernel's caches can be opened without asking anybody.
     opens_from_cache: bool,
@@ -68,20 +67,31 @@ pub enum Found {
     Directory,
 }
 
+/// The one file that is served.
+#[derive(Debug)]
+struct Only {
+    /// The name by which it is asked for.
+    name: Box<[u8]>,
+    /// The name by which it is opened: another one, where what was given is a symbolic link.
+    target: CString,
+}
+
 impl Root {
-    /// Opens the directory at `path`, or the directory of the one file at `path`.
+    /// Opens the directory at `path`, or the directory of the one file at `path`. Links on the way are followed
+    /// now, and not again before the root is opened anew.
     ///
     /// # Errors
     /// What open(2) fails with, or `Unsupported` on a kernel without openat2 (before Linux 5.6).
     pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
-        let path = std::fs::canonicalize(path)?;
-        let is_file = std::fs::metadata(&path)?.is_file();
-        let directory = if is_file { path.parent().unwrap_or(&path) } else { &path };
+        let canonical = std::fs::canonicalize(path)?;
+        let is_file = std::fs::metadata(&canonical)?.is_file();
+        let only = is_file.then(|| Only::new(path, &canonical)).transpose()?;
+        let directory = if is_file { canonical.parent().unwrap_or(&canonical) } else { &canonical };
         let directory = rustix::fs::open(directory, AS_DIRECTORY, Mode::empty())?;
         let mut root = Self {
             opens_from_cache: residency::is_local(&directory),
             directory,
-            only: if is_file { path.file_name().map(|name| name.as_bytes().into()) } else { None },
+            only,
             resolve: match symlinks {
                 Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
                 Symlinks::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
@@ -109,7 +119,7 @@ impl Root {
 
     /// The name of the one file that is served, if the root is a file.
     pub fn only(&self) -> Option<&[u8]> {
-        self.only.as_deref()
+        self.only.as_ref().map(|only| &*only.name)
     }
 
     /// Opens what `path`, relative to the root, names.
@@ -120,7 +130,11 @@ impl Root {
         if patience == Patience::Never && !self.opens_from_cache {
             return Err(Obstacle::Cold);
         }
-        let path = if path.is_empty() { c"." } else { path };
+        let path = match &self.only {
+            Some(only) => &only.target,
+            None if path.is_empty() => c".",
+            None => path,
+        };
         let file = self.open_any(path, patience).map_err(|errno| match (errno, patience) {
             // Not in the cache, or on another file system, if it is below the root at all.
             (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
@@ -158,6 +172,15 @@ impl Root {
             }
         }
         result
+    }
+}
+
+impl Only {
+    /// The file that was given as `path` and is `canonical`.
+    fn new(path: &Path, canonical: &Path) -> io::Result<Self> {
+        let target = canonical.file_name().ok_or(Errno::ISDIR)?;
+        let name = path.file_name().unwrap_or(target).as_bytes().into();
+        Ok(Self { name, target: CString::new(target.as_bytes())? })
     }
 }
 
@@ -252,10 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_is_served_from_its_directory() {
+    fn a_single_file_is_served_by_the_name_it_was_given() {
         let (_outer, path) = tree();
-        let root = Root::open(&path.join("file"), Symlinks::Inside).unwrap();
-        assert_eq!(root.only(), Some(&b"file"[..]));
+        for name in ["file", "inside", "outside", "absolute"] {
+            let root = Root::open(&path.join(name), Symlinks::Never).unwrap();
+            assert_eq!(root.only(), Some(name.as_bytes()));
+            assert_eq!(kind(&root, c""), Ok("file"), "{name}");
+        }
         assert!(Root::open(&path.join("nothing"), Symlinks::Inside).is_err());
     }
 }
