@@ -191,6 +191,40 @@ fn one_file_is_served_under_the_name_it_was_given() {
     assert!(eventually(PATIENCE, || client.get("/").content == b"second"), "the new link is not followed");
 }
 
+/// The method used to be looked at first, so that an expectation or a target that means nothing went unnoticed.
+#[test]
+fn what_is_wrong_with_a_request_does_not_depend_on_its_method() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let server = Server::start(&[], tree.root());
+    let unmet = &["Expect: 200-ok"][..];
+    let table = [
+        ("GET", "/a.txt", unmet, 417),
+        ("HEAD", "/a.txt", unmet, 417),
+        ("OPTIONS", "/a.txt", unmet, 417),
+        ("OPTIONS", "*", unmet, 417),
+        ("POST", "/a.txt", unmet, 417),
+        ("BREW", "/a.txt", unmet, 417),
+        ("GET", "/../x", unmet, 417),
+        ("GET", "/../x", &[], 400),
+        ("HEAD", "/%zz", &[], 400),
+        ("OPTIONS", "/../x", &[], 400),
+        ("OPTIONS", "/%zz", &[], 400),
+        ("POST", "/%zz", &[], 400),
+        ("POST", "/a/../../x", &[], 400),
+        ("DELETE", "/%00", &[], 400),
+        ("BREW", "/..", &[], 400),
+        ("OPTIONS", "*", &[], 204),
+        ("OPTIONS", "/missing", &[], 204),
+        ("POST", "/missing", &[], 405),
+        ("BREW", "/missing", &[], 501),
+    ];
+    for (method, target, fields, status) in table {
+        let response = server.connect().exchange(&request(method, target, fields));
+        assert_eq!(response.status, status, "{method} {target} {fields:?}");
+        assert_eq!(response.closes(), status == 400, "{method} {target} {fields:?}");
+    }
+}
+
 /// Whoever sends USR1 wants an answer, at whatever level the log is.
 #[test]
 fn counters_are_shown_at_every_level() {
