@@ -52,7 +52,7 @@ pub fn range_applies(fields: &Fields<'_>, validators: &Validators) -> bool {
     if !fields.has(Name::IfRange) {
         return true;
     }
-    let Some(value) = only_value(fields, Name::IfRange) else { return false };
+    let Some(value) = fields.only(Name::IfRange) else { return false };
     match (Candidate::parse(value), validators.entity_tag) {
         (Some(candidate), Some(ours)) => ours.matches_strongly(candidate),
         (Some(_), None) => false,
@@ -68,7 +68,7 @@ enum Comparison {
 
 /// Whether a list of entity tags, spread over any number of lines, names our tag; `*` alone names every one.
 fn any_tag(fields: &Fields<'_>, name: Name, validators: &Validators, comparison: Comparison) -> bool {
-    if only_value(fields, name) == Some(b"*") {
+    if fields.only(name) == Some(b"*") {
         return true;
     }
     let Some(ours) = validators.entity_tag else { return false };
@@ -80,12 +80,7 @@ fn any_tag(fields: &Fields<'_>, name: Name, validators: &Validators, comparison:
 
 /// The date of a field that comes once and holds one; in any other case it is to be ignored (RFC 9110 §13.1.3).
 fn only_date(fields: &Fields<'_>, name: Name) -> Option<i64> {
-    only_value(fields, name).and_then(date::parse)
-}
-
-fn only_value<'b>(fields: &Fields<'b>, name: Name) -> Option<&'b [u8]> {
-    let mut values = fields.all(name);
-    values.next().filter(|_| values.next().is_none())
+    fields.only(name).and_then(date::parse)
 }
 
 #[cfg(test)]

@@ -191,6 +191,19 @@ fn one_file_is_served_under_the_name_it_was_given() {
     assert!(eventually(PATIENCE, || client.get("/").content == b"second"), "the new link is not followed");
 }
 
+/// RFC 9110 §5.3: a field that is no list and yet comes twice means nothing. The first line used to count.
+#[test]
+fn two_range_lines_are_none() {
+    let tree = Tree::new(&[("a.bin", &pattern(1_000))]);
+    let server = Server::start(&[], tree.root());
+    let mut client = server.connect();
+    for second in ["bytes=0-9", "bytes=20-29", "bytes=5000-", ""] {
+        let response = client.get_with("/a.bin", &["Range: bytes=0-9", &format!("range: {second}")]);
+        assert_eq!((response.status, response.content.len()), (200, 1_000), "{second}");
+    }
+    assert_eq!(client.get_with("/a.bin", &["Range: bytes=0-9"]).status, 206);
+}
+
 /// The method used to be looked at first, so that an expectation or a target that means nothing went unnoticed.
 #[test]
 fn what_is_wrong_with_a_request_does_not_depend_on_its_method() {

@@ -278,7 +278,7 @@ fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer<
         Outcome::NotModified => return Answer::NotModified(representation),
         Outcome::PreconditionFailed => return Answer::Refusal(Status::PreconditionFailed),
     }
-    let range = head.fields.get(Name::Range).filter(|_| head.method == Method::Get);
+    let range = head.fields.only(Name::Range).filter(|_| head.method == Method::Get);
     let Some(range) = range.filter(|_| conditional::range_applies(&head.fields, representation.validators()))
     else {
         return Answer::Whole(representation);
