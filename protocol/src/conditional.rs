@@ -46,7 +46,7 @@ fn decide(fields: &Fields<'_>, validators: &Validators) -> Outcome {
 }
 
 /// Whether a `Range` field is to be heeded: there is no `If-Range`, or it names this very representation by a
-/// strong entity tag or by its exact `Last-Modified` (RFC 9110 §13.1.5).
+/// strong entity tag or by its exact `Last-Modified`, if that is a strong validator (RFC 9110 §13.1.5).
 #[must_use]
 pub fn range_applies(fields: &Fields<'_>, validators: &Validators) -> bool {
     if !fields.has(Name::IfRange) {
@@ -56,7 +56,9 @@ pub fn range_applies(fields: &Fields<'_>, validators: &Validators) -> bool {
     match (Candidate::parse(value), validators.entity_tag) {
         (Some(candidate), Some(ours)) => ours.matches_strongly(candidate),
         (Some(_), None) => false,
-        (None, _) => date::parse(value) == Some(date::clamp(validators.last_modified_s)),
+        (None, _) => {
+            validators.is_date_strong && date::parse(value) == Some(date::clamp(validators.last_modified_s))
+        }
     }
 }
 
@@ -98,7 +100,8 @@ mod tests {
     const TAG: &str = "\"0-a\"";
 
     fn validators() -> Validators {
-        Validators { entity_tag: Some(EntityTag::from_modification(0, 0, 10)), last_modified_s: EXACT_S }
+        let entity_tag = Some(EntityTag::from_modification(0, 0, 10));
+        Validators { entity_tag, last_modified_s: EXACT_S, is_date_strong: true }
     }
 
     fn lines<'b>(pairs: &[(&'b str, &'b str)]) -> Vec<Header<'b>> {
@@ -201,6 +204,14 @@ mod tests {
             let pairs: Vec<_> = values.iter().map(|&value| ("If-Range", value)).collect();
             assert_eq!(range_applies(&Fields::new(&lines(&pairs)), &validators()), applies, "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_range_does_not_apply_by_a_date_that_may_belong_to_two_versions() {
+        let young = Validators { is_date_strong: false, ..validators() };
+        assert!(!range_applies(&Fields::new(&lines(&[("If-Range", EXACT)])), &young));
+        assert!(range_applies(&Fields::new(&lines(&[("If-Range", TAG)])), &young));
+        assert_eq!(outcome(&[("If-Modified-Since", EXACT)], &young), Outcome::NotModified);
     }
 
     #[test]

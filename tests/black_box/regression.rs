@@ -191,6 +191,20 @@ fn one_file_is_served_under_the_name_it_was_given() {
     assert!(eventually(PATIENCE, || client.get("/").content == b"second"), "the new link is not followed");
 }
 
+/// RFC 9110 §8.8.2.2, §13.1.5: within the second that it names, a date cannot tell two versions apart.
+#[test]
+fn a_date_that_is_too_young_makes_no_range_apply() {
+    let tree = Tree::new(&[]);
+    let server = Server::start(&[], tree.root());
+    let mut client = server.connect();
+    let _timed = timed();
+    tree.write("a.bin", &pattern(1_000));
+    let modified = client.get("/a.bin").require("Last-Modified").to_owned();
+    let mut part = || client.get_with("/a.bin", &["Range: bytes=0-9", &format!("If-Range: {modified}")]);
+    assert_eq!(part().status, 200);
+    assert!(eventually(SECOND * 6, || part().status == 206), "it never grows old enough");
+}
+
 /// RFC 9110 §5.3: a field that is no list and yet comes twice means nothing. The first line used to count.
 #[test]
 fn two_range_lines_are_none() {
