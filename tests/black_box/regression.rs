@@ -104,6 +104,17 @@ fn the_largest_numbers_that_are_allowed_work() {
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
+/// The root was blamed, for being what was opened when the last descriptor was gone.
+#[test]
+fn more_workers_than_descriptors_allow_are_to_blame_themselves() {
+    let tree = Tree::new(&[]);
+    let ended = Launch::new(tree.root()).flags(&["--workers", "1024"]).descriptors_max(100).run();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("open files") && last.contains("--workers"), "{}", ended.stderr);
+    assert!(!last.contains("os error") && !last.contains(tree.root().to_str().expect("UTF-8")), "{last}");
+}
+
 /// Such a directory can be passed through, but not opened for reading: it was answered with 403.
 #[test]
 fn a_directory_that_may_not_be_listed_is_a_directory() {
