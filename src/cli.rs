@@ -64,7 +64,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ONELOOP_HIDDEN", value_parser = BoolishValueParser::new(), help_heading = "Content")]
     pub(crate) hidden: bool,
 
-    /// Symbolic links to follow: none, those that stay below the root, or all
+    /// Symbolic links to follow: none, relative ones that stay below the root, or all
     #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH", default_value_t = Symlinks::Inside)]
     #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
@@ -103,12 +103,12 @@ pub(crate) struct Cli {
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,
 
-    /// Longest request head
+    /// Longest request head, up to 1m
     #[arg(long, env = "ONELOOP_MAX_HEADER", value_name = "SIZE", default_value = "16k")]
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_header: usize,
 
-    /// Longest request target
+    /// Longest request target, up to 1m
     #[arg(long, env = "ONELOOP_MAX_URI", value_name = "SIZE", default_value = "8k")]
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_uri: usize,
@@ -164,7 +164,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_size, help_heading = "Caches")]
     pub(crate) mem_cache: u64,
 
-    /// How long a cached file is trusted before it is compared with the disk; 0 compares at every request
+    /// How long what is known of a file is trusted; 0 asks the file system at every request
     #[arg(long, env = "ONELOOP_CACHE_CHECK", value_name = "TIME", default_value = "1s")]
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
