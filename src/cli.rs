@@ -2,6 +2,8 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod value;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,11 @@ use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+
+use value::{
+    number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_time,
+    parse_workers,
+};
 
 const AFTER_HELP: &str = "\
 Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h.
@@ -26,7 +33,10 @@ EXAMPLES:
 SIGNALS:
   TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
   HUP               open the root and the access log anew
-  USR1              log the counters of every worker";
+  USR1              show the counters of every worker, at every --log-level";
+
+/// The kernel's own limit on the descriptors of a process (`fs.nr_open`), unless it was raised.
+pub(crate) const DESCRIPTORS_CEILING: u64 = 1 << 20;
 
 const LISTEN_HELP: &str = "\
 Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated \
@@ -54,7 +64,7 @@ pub(crate) struct Cli {
     #[arg(long, env = "ONELOOP_HIDDEN", value_parser = BoolishValueParser::new(), help_heading = "Content")]
     pub(crate) hidden: bool,
 
-    /// Symbolic links to follow: none, those that stay below the root, or all
+    /// Symbolic links to follow: none, relative ones that stay below the root, or all
     #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH", default_value_t = Symlinks::Inside)]
     #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
@@ -66,6 +76,7 @@ pub(crate) struct Cli {
 
     /// TCP port, 0 for a free one; the variable PORT is honoured too
     #[arg(short, long, env = "ONELOOP_PORT", value_name = "N", help_heading = "Listening")]
+    #[arg(value_parser = number::<u16>(0..=65535))]
     pub(crate) port: Option<u16>,
 
     /// Address or name to listen on, together with the port
@@ -74,7 +85,7 @@ pub(crate) struct Cli {
 
     /// Connections that the kernel queues until they are accepted
     #[arg(long, env = "ONELOOP_BACKLOG", value_name = "N", default_value_t = 4096)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "Listening")]
+    #[arg(value_parser = number::<u16>(1..=65535), help_heading = "Listening")]
     pub(crate) backlog: u16,
 
     /// Worker threads; auto is one for each processor that may be used
@@ -89,22 +100,22 @@ pub(crate) struct Cli {
 
     /// Most connections at once; more wait in the backlog [default: what the descriptor limit allows]
     #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,
 
-    /// Longest request head
+    /// Longest request head, up to 1m
     #[arg(long, env = "ONELOOP_MAX_HEADER", value_name = "SIZE", default_value = "16k")]
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_header: usize,
 
-    /// Longest request target
+    /// Longest request target, up to 1m
     #[arg(long, env = "ONELOOP_MAX_URI", value_name = "SIZE", default_value = "8k")]
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_uri: usize,
 
     /// Most field lines in a request head, up to 256
     #[arg(long, env = "ONELOOP_MAX_FIELDS", value_name = "N", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Limits")]
+    #[arg(value_parser = number::<u16>(1..=256), help_heading = "Limits")]
     pub(crate) max_fields: u16,
 
     /// Longest request content that is read to keep a connection
@@ -114,25 +125,30 @@ pub(crate) struct Cli {
 
     /// For the whole head of a request
     #[arg(long, env = "ONELOOP_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) header_timeout: Duration,
 
     /// For the next request on a connection
     #[arg(long, env = "ONELOOP_IDLE_TIMEOUT", value_name = "TIME", default_value = "15s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) idle_timeout: Duration,
 
     /// For the next piece of request content
     #[arg(long, env = "ONELOOP_BODY_TIMEOUT", value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) body_timeout: Duration,
 
     /// For the client to take some more of a response
     #[arg(long, env = "ONELOOP_SEND_TIMEOUT", value_name = "TIME", default_value = "30s")]
-    #[arg(value_parser = parse_time, help_heading = "Deadlines")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
     pub(crate) send_timeout: Duration,
 
-    /// For requests in flight when the server is told to stop
+    /// For a client that was refused to stop sending, before it is closed
+    #[arg(long, env = "ONELOOP_LINGER_TIMEOUT", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = parse_deadline, help_heading = "Deadlines")]
+    pub(crate) linger_timeout: Duration,
+
+    /// For requests in flight when the server is told to stop; 0 cuts them off
     #[arg(long, env = "ONELOOP_GRACE", value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = parse_time, help_heading = "Deadlines")]
     pub(crate) grace: Duration,
@@ -140,23 +156,23 @@ pub(crate) struct Cli {
     /// Files that each worker keeps open, as far as the descriptor limit allows
     #[arg(long, env = "ONELOOP_OPEN_CACHE", value_name = "N", default_value_t = 4096)]
     #[arg(help_heading = "Caches")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) open_cache: u32,
+    #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
+    pub(crate) open_cache: u64,
 
     /// Contents of small files that each worker keeps in memory
     #[arg(long, env = "ONELOOP_MEM_CACHE", value_name = "SIZE", default_value = "32m")]
     #[arg(value_parser = parse_size, help_heading = "Caches")]
     pub(crate) mem_cache: u64,
 
-    /// How long a cached file is trusted before it is compared with the disk
+    /// How long what is known of a file is trusted; 0 asks the file system at every request
     #[arg(long, env = "ONELOOP_CACHE_CHECK", value_name = "TIME", default_value = "1s")]
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
 
-    /// Threads that wait for disks so that no event loop does; 0 lets the loops wait themselves
-    #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Workers")]
-    #[arg(value_parser = clap::value_parser!(u32).range(..=64))]
-    pub(crate) helpers: u32,
+    /// Threads of all workers together that wait for disks, so that no event loop does; 0 lets the loops wait
+    #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Threads")]
+    #[arg(value_parser = number::<usize>(0..=64))]
+    pub(crate) helpers: usize,
 
     /// Where to log requests: a path, - for standard output, or off [default: - on a terminal, else off]
     #[arg(long, env = "ONELOOP_ACCESS_LOG", value_name = "PATH|-|off", help_heading = "Logs")]
@@ -287,94 +303,6 @@ fn conflict(message: &str) -> clap::Error {
     definition().error(ErrorKind::ArgumentConflict, message)
 }
 
-/// Splits `12ms` into the number and the unit.
-fn split_unit(text: &str) -> Result<(u64, &str), String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    match number.parse() {
-        Ok(number) => Ok((number, unit)),
-        Err(_) if number.is_empty() => Err("it must start with a digit".into()),
-        Err(_) => Err("the number is too large".into()),
-    }
-}
-
-/// `500ms`, `10s`, `1m`, `1h`; a bare number is seconds.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    /// Nobody waits longer, and sums of such times never overflow.
-    const DAYS_MAX: u64 = 365;
-    let (number, unit) = split_unit(text)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" | "" => 1000,
-        "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
-    };
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err("a time of 0 is not allowed: it must be at least 1ms".into()),
-        Some(milliseconds) if milliseconds <= DAYS_MAX * 24 * 60 * 60 * 1000 => {
-            Ok(Duration::from_millis(milliseconds))
-        }
-        _ => Err(format!("it must be at most {DAYS_MAX} days")),
-    }
-}
-
-/// Bytes, or with `k`, `m` or `g` so many KiB, MiB or GiB.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split_unit(text)?;
-    let shift = match unit {
-        "" => 0,
-        "k" | "K" => 10,
-        "m" | "M" => 20,
-        "g" | "G" => 30,
-        _ => return Err(format!("`{unit}` is no unit of size: use k, m or g")),
-    };
-    number.checked_mul(1 << shift).ok_or_else(|| "the number is too large".into())
-}
-
-/// The size of something that is kept in memory for a connection.
-fn parse_head_size(text: &str) -> Result<usize, String> {
-    let bytes = parse_size(text)?;
-    match usize::try_from(bytes) {
-        Ok(bytes) if (64..=1 << 20).contains(&bytes) => Ok(bytes),
-        _ => Err("it must be from 64 to 1m".into()),
-    }
-}
-
-fn parse_workers(text: &str) -> Result<Workers, String> {
-    match text.parse() {
-        _ if text == "auto" => Ok(Workers::Auto),
-        Ok(count @ 1..=1024) => Ok(Workers::Count(count)),
-        _ => Err("it must be auto or a number from 1 to 1024".into()),
-    }
-}
-
-fn parse_pin(text: &str) -> Result<Pin, String> {
-    match text {
-        "auto" => Ok(Pin::Auto),
-        "off" => Ok(Pin::Off),
-        list => {
-            let ranges: Option<Vec<_>> = list.split(',').map(parse_range).collect();
-            let message = || "it must be auto, off, or processors such as 0,2,4-7".to_owned();
-            Ok(Pin::List(ranges.ok_or_else(message)?.into_iter().flatten().collect()))
-        }
-    }
-}
-
-/// `3` or `3-5`, as far as the kernel can count processors.
-fn parse_range(text: &str) -> Option<std::ops::RangeInclusive<usize>> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && last < 1024).then_some(first..=last)
-}
-
-fn parse_file_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(['/', '\0']) || text == "." || text == ".." {
-        return Err("it must be the name of a file, without a folder".into());
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,70 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units_and_are_never_zero() {
-        let table = [
-            ("500ms", Some(500)),
-            ("10s", Some(10_000)),
-            ("10", Some(10_000)),
-            ("1m", Some(60_000)),
-            ("1h", Some(3_600_000)),
-            ("8760h", Some(31_536_000_000)),
-            ("8761h", None),
-            ("0", None),
-            ("0ms", None),
-            ("", None),
-            ("s", None),
-            ("-1s", None),
-            ("1.5s", None),
-            ("1 s", None),
-            ("1d", None),
-            ("99999999999999999999", None),
-            ("9999999999999999999h", None),
-        ];
-        for (text, milliseconds) in table {
-            assert_eq!(parse_time(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
-        }
-        assert!(parse_time("0s").unwrap_err().contains("0 is not allowed"));
-    }
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        let table = [
-            ("0", Some(0)),
-            ("1", Some(1)),
-            ("16k", Some(16_384)),
-            ("32M", Some(33_554_432)),
-            ("2g", Some(2_147_483_648)),
-            ("17179869183g", Some(18_446_744_072_635_809_792)),
-            ("17179869184g", None),
-            ("k", None),
-            ("1kb", None),
-            ("-1", None),
-        ];
-        for (text, bytes) in table {
-            assert_eq!(parse_size(text).ok(), bytes, "{text}");
-        }
-        assert!(parse_head_size("63").is_err());
-        assert_eq!(parse_head_size("1m"), Ok(1 << 20));
-        assert!(parse_head_size("1025k").is_err());
-    }
-
-    #[test]
-    fn workers_and_processors_are_numbers_or_words() {
-        assert_eq!(parse_workers("auto"), Ok(Workers::Auto));
-        assert_eq!(parse_workers("3"), Ok(Workers::Count(3)));
-        for wrong in ["0", "1025", "many", ""] {
-            assert!(parse_workers(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(parse_pin("auto"), Ok(Pin::Auto));
-        assert_eq!(parse_pin("off"), Ok(Pin::Off));
-        assert_eq!(parse_pin("0,2,4-6"), Ok(Pin::List(vec![0, 2, 4, 5, 6])));
-        for wrong in ["", "1,", "5-4", "a", "0-99999999999", "-"] {
-            assert!(parse_pin(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn defaults_are_those_of_the_help() {
         let cli = read(&[]).unwrap();
         assert_eq!(cli.root, PathBuf::from("."));
@@ -476,8 +340,9 @@ mod tests {
             (cli.max_header, cli.max_uri, cli.max_fields, cli.max_body),
             (16 << 10, 8 << 10, 100, 1 << 20)
         );
-        let seconds = [cli.header_timeout, cli.idle_timeout, cli.body_timeout, cli.send_timeout, cli.grace];
-        assert_eq!(seconds.map(|time| time.as_secs()), [10, 15, 10, 30, 10]);
+        let seconds = [cli.header_timeout, cli.idle_timeout, cli.body_timeout, cli.send_timeout];
+        assert_eq!(seconds.map(|time| time.as_secs()), [10, 15, 10, 30]);
+        assert_eq!((cli.linger_timeout.as_secs(), cli.grace.as_secs()), (5, 10));
         assert_eq!(
             (cli.symlinks, cli.hidden, cli.index),
             (Symlinks::Inside, false, vec!["index.html".to_owned()])
@@ -510,12 +375,16 @@ mod tests {
     fn usage_errors_exit_with_2_and_name_the_nearest_flag() {
         let table = [
             (&["--prot", "80"][..], "--port"),
-            (&["--header-timeout", "0"], "0 is not allowed"),
-            (&["--max-fields", "257"], "1..=256"),
-            (&["--port", "65536"], "0..=65535"),
+            (&["--header-timeout", "0"], "from 1ms to 8760h"),
+            (&["--max-fields", "257"], "from 1 to 256"),
+            (&["--port", "65536"], "from 0 to 65535"),
             (&["--index", "a/b"], "without a folder"),
             (&["--symlinks", "some"], "inside"),
-            (&["--max-conns", "0"], "0"),
+            (&["--max-conns", "0"], "from 1 to 1048576"),
+            (&["--max-conns", "1048577"], "from 1 to 1048576"),
+            (&["--open-cache", "1048577"], "from 1 to 1048576"),
+            (&["--helpers", "65"], "from 0 to 64"),
+            (&["--backlog", "0"], "from 1 to 65535"),
             (&["a", "b"], "unexpected argument"),
         ];
         for (arguments, expected) in table {

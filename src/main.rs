@@ -12,8 +12,12 @@ use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Level};
+use server::REPORT;
 use settings::{Machine, Settings};
 
 fn main() -> ExitCode {
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
 
 /// Diagnostics end with this function, so that the last of them come before the last word of `main`.
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+    os::ignore_file_size_signal();
     let machine = Machine::look();
     let _flushed_at_the_end = start_diagnostics(cli.log_level);
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
@@ -51,12 +56,13 @@ fn start_diagnostics(level: Level) -> WorkerGuard {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    // What was asked for is shown, however little else is.
+    let filter = Targets::new().with_default(level).with_target(REPORT, LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(writer)
-        .init();
+        .with_writer(writer);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     std::panic::set_hook(Box::new(log_panic));
     guard
 }

@@ -26,8 +26,6 @@ pub(crate) enum Request {
 }
 
 /// The signals that were sent to the process, readable like a socket.
-///
-/// SIGPIPE needs no care: Rust's runtime ignores it.
 #[derive(Debug)]
 pub(crate) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 
@@ -63,6 +61,13 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.get_read().as_fd()
     }
+}
+
+/// Makes a write beyond `RLIMIT_FSIZE` fail with `EFBIG`, instead of ending the process. SIGPIPE needs no such
+/// care: Rust's runtime ignores it.
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: SIG_IGN runs no code of ours. It cannot fail: the number is a signal's, and one that may be ignored.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// What the kernel says, without the number that the standard library appends.

@@ -9,15 +9,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use acceptor::{AcceptError, Acceptor, Address, Listener, LocalAddress};
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
-use worker::{Control, Counters, Handle, Phase};
+use worker::{Control, Counters, Handle, Phase, StartError};
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
 
+/// The target of messages that somebody asked for.
+pub(crate) const REPORT: &str = "report";
 /// How long the kernel may hold a connection back until the client has sent something.
 const DEFER_ACCEPT_S: i32 = 1;
 /// How often the end of the workers is looked for while they drain.
@@ -103,7 +107,7 @@ fn start_workers(
     let helpers = (settings.helpers > 0)
         .then(|| Helpers::start(settings.helpers))
         .transpose()
-        .map_err(|error| ServerError::Worker(worker::StartError::Loop(error)))?;
+        .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     let mut producers = producers.into_iter();
     let mut workers = Vec::with_capacity(settings.processors.len());
     let mut senders = Vec::with_capacity(settings.processors.len());
@@ -174,7 +178,9 @@ impl Server {
             return;
         }
         let cut: u64 = self.workers.iter().map(|worker| worker.counters().open_connections()).sum();
-        tracing::warn!("connections cut off: {cut}; --grace gives them more time");
+        if cut > 0 {
+            tracing::warn!("connections cut off: {cut}; --grace gives them more time");
+        }
         self.control.enter(Phase::Stopping);
         self.wake();
         self.wait_for_workers(LAST_WAIT);
@@ -205,6 +211,7 @@ impl Server {
         for worker in &self.workers {
             let counters = worker.counters();
             tracing::info!(
+                target: REPORT,
                 worker = worker.index(),
                 open = counters.open_connections(),
                 adopted = counters.adopted.get(),
@@ -224,12 +231,21 @@ impl Server {
             );
         }
         tracing::info!(
+            target: REPORT,
             accepted = totals.accepted,
             shortages = totals.shortages,
             limit_pauses = totals.limit_pauses,
             full_pauses = totals.full_pauses,
             "acceptor"
         );
+        if let Some(access_log) = &self.access_log {
+            tracing::info!(
+                target: REPORT,
+                dropped_lines = access_log.dropped(),
+                write_errors = access_log.write_errors(),
+                "access log"
+            );
+        }
     }
 }
 
@@ -255,11 +271,16 @@ pub(crate) enum ServerError {
     /// Signals cannot be received.
     Signals(io::Error),
     /// A worker could not be started.
-    Worker(worker::StartError),
+    Worker(StartError),
     /// The acceptor could not be set up.
     Acceptor(io::Error),
     /// The acceptor could not go on.
     Accept(AcceptError),
+}
+
+/// Whether the process has no descriptors or memory left.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// What to do when nobody can listen there.
@@ -291,7 +312,15 @@ impl fmt::Display for ServerError {
                 os::reason(source)
             ),
             Self::Signals(source) => write!(f, "cannot receive signals: {}", os::reason(source)),
-            Self::Worker(source) => write!(f, "cannot start a worker: {source}"),
+            Self::Worker(StartError::Root { path, source }) if !is_shortage(source) => {
+                write!(f, "cannot open {}: {}", path.display(), os::reason(source))
+            }
+            Self::Worker(StartError::Root { source, .. } | StartError::Loop(source)) => write!(
+                f,
+                "cannot start the workers: {}; choose fewer --workers, or raise the limits on descriptors and \
+                 threads",
+                os::reason(source)
+            ),
             Self::Acceptor(source) => write!(f, "cannot set up the acceptor: {}", os::reason(source)),
             Self::Accept(source) => source.fmt(f),
         }
@@ -339,7 +368,7 @@ mod tests {
         assert!(error(io::ErrorKind::PermissionDenied, false).contains("1024"));
         assert!(error(io::ErrorKind::PermissionDenied, true).contains("folder"));
         assert!(error(io::ErrorKind::NotFound, true).contains("--listen"));
-        let source = rustix::io::Errno::ACCESS.into();
+        let source = Errno::ACCESS.into();
         let line = ServerError::Listen { address: "127.0.0.1:80".into(), is_unix: false, source }.to_string();
         assert!(line.starts_with("cannot listen on 127.0.0.1:80: Permission denied; "), "{line}");
     }

@@ -12,7 +12,7 @@ use protocol::Limits;
 use worker::log_writer::Destination;
 use worker::{Deadlines, SiteSettings};
 
-use crate::cli::{Cli, Pin, Symlinks, Workers};
+use crate::cli::{Cli, DESCRIPTORS_CEILING, Pin, Symlinks, Workers};
 use crate::os;
 
 const DEFAULT_PORT: u16 = 8080;
@@ -21,8 +21,6 @@ const HANDOFF_CAPACITY: usize = 1024;
 /// Descriptors of the process that are neither connections nor cached files, and those of each worker.
 const DESCRIPTORS_RESERVED: u64 = 64;
 const DESCRIPTORS_PER_WORKER: u64 = 4;
-/// The kernel's own limit (`fs.nr_open`) when there is no other.
-const DESCRIPTORS_CEILING: u64 = 1 << 20;
 /// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
 /// ours: only a header timeout beside which a second is small is worth the system calls saved.
 const DEFERRING_HEADER_MS_MIN: u64 = 5000;
@@ -121,7 +119,7 @@ impl Settings {
             root,
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
-            helpers: saturate(u64::from(cli.helpers)),
+            helpers: cli.helpers,
         })
     }
 }
@@ -137,7 +135,7 @@ impl Budget {
     fn new(cli: &Cli, machine: &Machine, workers: usize) -> Self {
         let workers = workers as u64;
         let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
-        let wanted = u64::from(cli.open_cache);
+        let wanted = cli.open_cache;
         let open_files = wanted.min(descriptors / 4 / workers).max(1);
         if open_files < wanted {
             tracing::debug!(
@@ -170,7 +168,7 @@ fn deadlines(cli: &Cli) -> Deadlines {
         keep_alive_ms: milliseconds(cli.idle_timeout),
         content_ms: milliseconds(cli.body_timeout),
         send_ms: milliseconds(cli.send_timeout),
-        ..Deadlines::default()
+        linger_ms: milliseconds(cli.linger_timeout),
     }
 }
 
@@ -191,12 +189,11 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
     }
 }
 
-/// A directory that can be listed and entered, or a regular file that can be read.
+/// A directory that can be entered, or a regular file that can be read.
 fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
     let check = || {
         let kind = fs::metadata(path)?.file_type();
         if kind.is_dir() {
-            fs::read_dir(path)?;
             fs::metadata(path.join("."))?;
         } else if kind.is_file() {
             fs::File::open(path)?;

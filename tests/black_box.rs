@@ -49,6 +49,6 @@ mod black_box {
     // Programs that people use.
     mod browser;
 
-    // Bugs by number.
+    // Bugs, each by what went wrong.
     mod regression;
 }

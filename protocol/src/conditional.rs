@@ -46,17 +46,19 @@ fn decide(fields: &Fields<'_>, validators: &Validators) -> Outcome {
 }
 
 /// Whether a `Range` field is to be heeded: there is no `If-Range`, or it names this very representation by a
-/// strong entity tag or by its exact `Last-Modified` (RFC 9110 §13.1.5).
+/// strong entity tag or by its exact `Last-Modified`, if that is a strong validator (RFC 9110 §13.1.5).
 #[must_use]
 pub fn range_applies(fields: &Fields<'_>, validators: &Validators) -> bool {
     if !fields.has(Name::IfRange) {
         return true;
     }
-    let Some(value) = only_value(fields, Name::IfRange) else { return false };
+    let Some(value) = fields.only(Name::IfRange) else { return false };
     match (Candidate::parse(value), validators.entity_tag) {
         (Some(candidate), Some(ours)) => ours.matches_strongly(candidate),
         (Some(_), None) => false,
-        (None, _) => date::parse(value) == Some(date::clamp(validators.last_modified_s)),
+        (None, _) => {
+            validators.is_date_strong && date::parse(value) == Some(date::clamp(validators.last_modified_s))
+        }
     }
 }
 
@@ -68,7 +70,7 @@ enum Comparison {
 
 /// Whether a list of entity tags, spread over any number of lines, names our tag; `*` alone names every one.
 fn any_tag(fields: &Fields<'_>, name: Name, validators: &Validators, comparison: Comparison) -> bool {
-    if only_value(fields, name) == Some(b"*") {
+    if fields.only(name) == Some(b"*") {
         return true;
     }
     let Some(ours) = validators.entity_tag else { return false };
@@ -80,12 +82,7 @@ fn any_tag(fields: &Fields<'_>, name: Name, validators: &Validators, comparison:
 
 /// The date of a field that comes once and holds one; in any other case it is to be ignored (RFC 9110 §13.1.3).
 fn only_date(fields: &Fields<'_>, name: Name) -> Option<i64> {
-    only_value(fields, name).and_then(date::parse)
-}
-
-fn only_value<'b>(fields: &Fields<'b>, name: Name) -> Option<&'b [u8]> {
-    let mut values = fields.all(name);
-    values.next().filter(|_| values.next().is_none())
+    fields.only(name).and_then(date::parse)
 }
 
 #[cfg(test)]
@@ -103,7 +100,8 @@ mod tests {
     const TAG: &str = "\"0-a\"";
 
     fn validators() -> Validators {
-        Validators { entity_tag: Some(EntityTag::from_modification(0, 0, 10)), last_modified_s: EXACT_S }
+        let entity_tag = Some(EntityTag::from_modification(0, 0, 10));
+        Validators { entity_tag, last_modified_s: EXACT_S, is_date_strong: true }
     }
 
     fn lines<'b>(pairs: &[(&'b str, &'b str)]) -> Vec<Header<'b>> {
@@ -206,6 +204,14 @@ mod tests {
             let pairs: Vec<_> = values.iter().map(|&value| ("If-Range", value)).collect();
             assert_eq!(range_applies(&Fields::new(&lines(&pairs)), &validators()), applies, "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_range_does_not_apply_by_a_date_that_may_belong_to_two_versions() {
+        let young = Validators { is_date_strong: false, ..validators() };
+        assert!(!range_applies(&Fields::new(&lines(&[("If-Range", EXACT)])), &young));
+        assert!(range_applies(&Fields::new(&lines(&[("If-Range", TAG)])), &young));
+        assert_eq!(outcome(&[("If-Modified-Since", EXACT)], &young), Outcome::NotModified);
     }
 
     #[test]

@@ -113,6 +113,14 @@ impl<'b> Fields<'b> {
         self.all(name).next()
     }
 
+    /// The value of the only line of that name. A field that holds one value and comes twice means nothing that
+    /// could be relied on (RFC 9110 §5.3).
+    #[must_use]
+    pub fn only(&self, name: Name) -> Option<&'b [u8]> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let lines = if self.has(name) { self.lines } else { &[] };
@@ -209,7 +217,10 @@ mod tests {
         let fields = Fields::new(&lines);
         assert!(fields.has(Name::IfMatch) && !fields.has(Name::Host));
         assert_eq!(fields.all(Name::IfMatch).collect::<Vec<_>>(), [&b"\"a\""[..], b"\"b\""]);
+        assert_eq!(fields.get(Name::IfMatch), Some(&b"\"a\""[..]));
         assert_eq!(fields.get(Name::Host), None);
+        assert_eq!((fields.only(Name::IfMatch), fields.only(Name::Host)), (None, None));
+        assert_eq!(Fields::new(&lines[..2]).only(Name::IfMatch), Some(&b"\"a\""[..]));
     }
 
     #[test]

@@ -183,10 +183,10 @@ fn find_head<'b>(
     let Some(range) = scanner.scan(input, limits)? else { return Ok(None) };
     let start = range.start;
     let head = input.get(range).unwrap_or_default();
-    match head::decode(head, lines, limits)? {
-        Some((head, bytes)) => Ok(Some((head, start + bytes))),
-        None => Err(RequestError::FieldLine),
-    }
+    let decoded = head::decode(head, lines, limits)?;
+    // Both end a head at the first empty line. Should they ever not agree, waiting for more would be for ever.
+    debug_assert!(decoded.is_some(), "no end in {}", head.escape_ascii());
+    decoded.map(|(head, bytes)| Some((head, start + bytes))).ok_or(RequestError::FieldLine)
 }
 
 /// How many bytes of `input` are content, and whether that was the last of it.

@@ -80,10 +80,4 @@ impl Status {
             Self::VersionNotSupported => "HTTP Version Not Supported",
         }
     }
-
-    /// Whether a response with this status may carry content at all (RFC 9110 §6.4.1).
-    #[must_use]
-    pub const fn allows_content(self) -> bool {
-        !matches!(self, Self::NoContent | Self::NotModified)
-    }
 }

@@ -65,6 +65,9 @@ pub struct Validators {
     pub entity_tag: Option<EntityTag>,
     /// Goes out as `Last-Modified`: seconds since 1970, possibly before.
     pub last_modified_s: i64,
+    /// Whether that time can belong to one version only: it was over when this one was looked at, and so nothing
+    /// that came later bears it too (RFC 9110 §8.8.2.2).
+    pub is_date_strong: bool,
 }
 
 /// An entity tag that a client holds against ours.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -94,7 +95,15 @@ impl Launch {
 
     /// Starts the server and waits for nothing: its address is unknown, as on a Unix socket.
     pub(crate) fn spawn(self) -> Server {
-        let child = self.command().spawn().expect("the binary starts");
+        let child = loop {
+            match self.command().spawn() {
+                // Another test forked while our copy of the binary was being written.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                child => break child.expect("the binary starts"),
+            }
+        };
         Server { child, address: SocketAddr::from(([0, 0, 0, 0], 0)), scratch: self.scratch }
     }
 
@@ -187,8 +196,18 @@ impl Server {
 
     /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-        rustix::process::kill_process(pid, signal).expect("the server takes a signal");
+        rustix::process::kill_process(self.pid(), signal).expect("the server takes a signal");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid")
+    }
+
+    /// Lets it write to no file beyond so many bytes, or as far as it likes.
+    pub(crate) fn limit_file_bytes(&self, bytes: Option<u64>) {
+        let current = rustix::process::getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(current.maximum), maximum: current.maximum };
+        rustix::process::prlimit(Some(self.pid()), Resource::Fsize, limit).expect("prlimit");
     }
 
     /// Asks it to finish what is in flight and to end.

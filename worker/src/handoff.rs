@@ -45,12 +45,6 @@ impl Peer {
             Self::Unix => None,
         }
     }
-
-    /// Whether the connection is TCP, so that TCP's socket options mean something.
-    #[must_use]
-    pub const fn is_tcp(self) -> bool {
-        !matches!(self, Self::Unix)
-    }
 }
 
 impl From<SocketAddr> for Peer {
@@ -265,11 +259,9 @@ mod tests {
             let peer = Peer::from(address.parse::<SocketAddr>().unwrap());
             assert_eq!(peer.to_string(), shown);
             assert_eq!(peer.ip(), Some(ip.parse().unwrap()));
-            assert!(peer.is_tcp());
         }
         assert_eq!(Peer::Unix.to_string(), "unix:");
         assert_eq!(Peer::Unix.ip(), None);
-        assert!(!Peer::Unix.is_tcp());
     }
 
     #[test]

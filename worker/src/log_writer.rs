@@ -64,7 +64,7 @@ fn spawn(file: OwnedFd, path: Option<PathBuf>, workers: usize) -> io::Result<(Wr
     let shared = Arc::new(Shared::default());
     let (rings, queues): (Vec<_>, _) = (0..workers).map(|_| rtrb::RingBuffer::new(RING_BYTES)).unzip();
     let (result, finished) = mpsc::sync_channel(1);
-    let drain = Drain { file, path, queues, shared: Arc::clone(&shared), warned_at: None };
+    let drain = Drain { file, path, queues, first: 0, shared: Arc::clone(&shared), warned_at: None };
     let thread = thread::Builder::new().name("access-log".into()).spawn(move || {
         // The other end may have given up; then nobody wants to know.
         let _ = result.send(drain.run());
@@ -213,6 +213,8 @@ struct Drain {
     /// What to reopen; standard output is what it is.
     path: Option<PathBuf>,
     queues: Vec<rtrb::Consumer<u8>>,
+    /// The queue to begin with.
+    first: usize,
     shared: Arc<Shared>,
     warned_at: Option<Instant>,
 }
@@ -242,16 +244,19 @@ impl Drain {
         false
     }
 
-    /// Writes what is in the queues now, and not what comes meanwhile. The number of bytes.
+    /// Writes what is in the queues now, and not what comes meanwhile. The number of bytes. An error may tear a
+    /// line: its queue is then the first to go on.
     fn write_queues(&mut self) -> Result<usize, Errno> {
         let mut written = 0;
-        for queue in &mut self.queues {
+        for _ in 0..self.queues.len() {
+            let Some(queue) = self.queues.get_mut(self.first) else { break };
             let mut left = queue.slots();
             while left > 0 {
                 let bytes = write_queue(&self.file, queue, left)?;
                 left -= bytes;
                 written += bytes;
             }
+            self.first = (self.first + 1) % self.queues.len();
         }
         Ok(written)
     }
@@ -384,6 +389,36 @@ mod tests {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap().into()
     }
 
+    /// Waits until no more is written to a pipe, and tells how much was.
+    fn wait_until_full(reader: &fs::File) -> usize {
+        let mut before = 0;
+        loop {
+            thread::sleep(10 * NAP);
+            let bytes = rustix::io::ioctl_fionread(reader).unwrap();
+            if bytes > 0 && bytes == before {
+                return usize::try_from(bytes).unwrap();
+            }
+            before = bytes;
+        }
+    }
+
+    /// Reads until the last writer is gone.
+    fn read_to_end(reader: &mut fs::File) -> Vec<u8> {
+        let start = Instant::now();
+        let (mut text, mut piece) = (Vec::new(), [0; 1_000]);
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return text,
+                Ok(bytes) => text.extend_from_slice(&piece[..bytes]),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    assert!(start.elapsed() < PATIENCE);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
     #[test]
     fn many_producers_write_whole_lines_in_order() {
         const LINES: u64 = 20_000;
@@ -462,20 +497,32 @@ mod tests {
         assert!(dropped > LINES / 2 && dropped == writer.dropped());
 
         let finished = thread::spawn(move || writer.finish(PATIENCE));
-        let (mut text, mut piece) = (Vec::new(), [0; 1_000]);
-        loop {
-            match reader.read(&mut piece) {
-                Ok(0) => break,
-                Ok(bytes) => text.extend_from_slice(&piece[..bytes]),
-                Err(error) => {
-                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    assert!(start.elapsed() < PATIENCE);
-                    thread::sleep(Duration::from_millis(1));
-                }
-            }
-        }
+        let text = read_to_end(&mut reader);
         assert!(finished.join().unwrap());
         assert_eq!(check_lines(&String::from_utf8(text).unwrap(), 1) + dropped, LINES);
+    }
+
+    #[test]
+    fn a_line_that_was_torn_is_completed_before_anybody_elses_begins() {
+        const LINES: u64 = 2_000;
+        let folder = TempDir::new().unwrap();
+        let path = make_fifo(&folder);
+        let mut reader = open_reader(&path);
+        let (writer, mut producers) = start(Destination::File(path), 2).unwrap();
+        for number in 0..LINES {
+            write_line(&mut producers[1], 1, number);
+        }
+        producers[1].flush();
+        let pipe_bytes = wait_until_full(&reader);
+        for number in 0..LINES {
+            write_line(&mut producers[0], 0, number);
+        }
+        drop(producers);
+        let finished = thread::spawn(move || writer.finish(PATIENCE));
+        let text = read_to_end(&mut reader);
+        assert!(finished.join().unwrap());
+        assert_ne!(text[pipe_bytes - 1], b'\n', "no line was torn");
+        assert_eq!(check_lines(&String::from_utf8(text).unwrap(), 2), 2 * LINES);
     }
 
     #[test]

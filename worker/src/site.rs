@@ -130,14 +130,11 @@ impl Site {
     /// # Errors
     /// What has to be opened first by somebody who may wait.
     pub fn answer(&mut self, head: &RequestHead<'_>, clock: &Clock) -> Result<Answer<'_>, Box<Opening>> {
-        match head.method {
-            Method::Get | Method::Head => {}
-            Method::Options => return Ok(Answer::Options),
-            Method::NotAllowed | Method::Connect => return Ok(Answer::Refusal(Status::MethodNotAllowed)),
-            Method::Unknown => return Ok(Answer::Refusal(Status::NotImplemented)),
-        }
         if head.expectation == Expectation::Unknown {
             return Ok(Answer::Refusal(Status::ExpectationFailed));
+        }
+        if !head.method.is_retrieval() {
+            return Ok(self.answer_without_file(head));
         }
         let RequestTarget::Origin { path, .. } = head.target else {
             return Ok(Answer::Refusal(Status::BadRequest));
@@ -147,6 +144,20 @@ impl Site {
             Ok(located) => Ok(self.answer_located(head, Ok(located))),
             Err(Obstacle::Refused(status)) => Ok(Answer::Refusal(status)),
             Err(Obstacle::Cold) => Err(Box::new(self.opening(path, clock))),
+        }
+    }
+
+    /// A target that can name nothing is refused whatever the method; otherwise the method decides.
+    fn answer_without_file(&mut self, head: &RequestHead<'_>) -> Answer<'static> {
+        if let RequestTarget::Origin { path, .. } = head.target
+            && let Err(error) = target::decode_path(path, &mut self.path)
+        {
+            return Answer::Refusal(error.status());
+        }
+        match head.method {
+            Method::Options => Answer::Options,
+            Method::NotAllowed | Method::Connect => Answer::Refusal(Status::MethodNotAllowed),
+            Method::Get | Method::Head | Method::Unknown => Answer::Refusal(Status::NotImplemented),
         }
     }
 
@@ -294,7 +305,7 @@ fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer<
         Outcome::NotModified => return Answer::NotModified(representation),
         Outcome::PreconditionFailed => return Answer::Refusal(Status::PreconditionFailed),
     }
-    let range = head.fields.get(Name::Range).filter(|_| head.method == Method::Get);
+    let range = head.fields.only(Name::Range).filter(|_| head.method == Method::Get);
     let Some(range) = range.filter(|_| conditional::range_applies(&head.fields, representation.validators()))
     else {
         return Answer::Whole(representation);

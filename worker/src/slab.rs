@@ -131,11 +131,6 @@ impl<T> Slab<T> {
         slots.min(self.entries_max)
     }
 
-    /// The ids of all values, in the order of their indices.
-    pub fn iter_ids(&self) -> impl Iterator<Item = ConnectionId> + '_ {
-        (0..self.index_end()).filter_map(|index| self.id_at(index))
-    }
-
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -182,6 +177,10 @@ mod tests {
 
     use super::*;
 
+    fn ids<T>(slab: &Slab<T>) -> Vec<ConnectionId> {
+        (0..slab.index_end()).filter_map(|index| slab.id_at(index)).collect()
+    }
+
     #[test]
     fn a_slot_costs_eight_bytes_more_than_its_value() {
         assert_eq!(size_of::<Slot<[u64; 30]>>(), 248);
@@ -193,12 +192,12 @@ mod tests {
     fn a_full_slab_hands_the_value_back() {
         for entries_max in [0, 1, 255, 256, 257, 1000] {
             let mut slab = Slab::with_limit(entries_max);
-            let ids: Vec<_> = (0..entries_max).map(|n| slab.insert(n).unwrap()).collect();
+            let inserted: Vec<_> = (0..entries_max).map(|n| slab.insert(n).unwrap()).collect();
             assert_eq!(slab.insert(7_777), Err(7_777));
             assert_eq!(slab.len(), entries_max);
-            assert_eq!(slab.iter_ids().collect::<Vec<_>>(), ids);
-            assert!(ids.iter().all(|id| (id.index() as usize) < entries_max));
-            let Some(&last) = ids.last() else { continue };
+            assert_eq!(ids(&slab), inserted);
+            assert!(inserted.iter().all(|id| (id.index() as usize) < entries_max));
+            let Some(&last) = inserted.last() else { continue };
             assert_eq!(slab.remove(last), Some(entries_max - 1));
             assert_eq!(slab.insert(1).map(ConnectionId::index), Ok(last.index()));
             assert_eq!(slab.insert(2), Err(2));
@@ -284,7 +283,7 @@ mod tests {
                 }
                 prop_assert_eq!((slab.len(), slab.is_empty()), (model.len(), model.is_empty()));
             }
-            let ids: Vec<_> = slab.iter_ids().collect();
+            let ids = ids(&slab);
             prop_assert_eq!(ids.len(), model.len());
             prop_assert!(ids.iter().all(|id| model.contains_key(id)));
         }

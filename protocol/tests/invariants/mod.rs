@@ -167,8 +167,10 @@ pub fn conditional(input: &[u8]) {
         .map(|(name, value)| Header { name, value })
         .collect();
     let entity_tag = EntityTag::from_modification(0, 0, 10);
-    let tagged = Validators { entity_tag: Some(entity_tag), last_modified_s: 784_111_777 };
+    let tagged =
+        Validators { entity_tag: Some(entity_tag), last_modified_s: 784_111_777, is_date_strong: true };
     preconditions(&lines, &tagged);
+    preconditions(&lines, &Validators { is_date_strong: false, ..tagged });
     preconditions(&lines, &Validators { entity_tag: None, ..tagged });
 
     let with_our_tag = |name| {

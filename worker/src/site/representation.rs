@@ -95,6 +95,7 @@ impl Representation {
             entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
             // Never later than Date (RFC 9110 §8.8.2.1).
             last_modified_s: stamp.modified.0.min(unix_s),
+            is_date_strong: stamp.modified.0.saturating_add(SETTLED_AFTER_S) <= unix_s,
         };
         let fields = validator_fields(&validators);
         let content_type = media_type::of(name);
@@ -353,6 +354,20 @@ mod tests {
         let stat = rustix::fs::stat(&path).unwrap();
         assert!(!open(&path, now_s()).is_version(&stat));
         assert!(open(&path, now_s() + 10).is_version(&stat));
+    }
+
+    #[test]
+    fn a_date_is_a_strong_validator_once_its_second_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        for (unix_s, is_strong) in
+            [(999, false), (1_000, false), (1_001, false), (1_002, true), (5_000, true)]
+        {
+            assert_eq!(open(&path, unix_s).validators().is_date_strong, is_strong, "{unix_s}");
+        }
     }
 
     #[test]

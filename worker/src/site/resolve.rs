@@ -8,11 +8,11 @@
 //! caches, only on the root's own file system, and only if that is one whose open(2) asks nobody else.
 //! Whatever that leaves open, a helper thread settles with [`Patience::MayWait`].
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::Status;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -23,6 +23,12 @@ use crate::settings::Symlinks;
 
 /// How often a path is tried again when a rename elsewhere kept the kernel from being sure (openat2(2), EAGAIN).
 const ATTEMPTS: u32 = 16;
+
+/// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
+/// because opening a terminal would otherwise make it ours.
+const AS_FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// `PATH`, because nobody lists it, and so nobody need be allowed to.
+const AS_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Whether a call may wait for a disk or for another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +52,7 @@ pub enum Obstacle {
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
-    /// The one name that is served, when the root is a file.
-    only: Option<Box<[u8]>>,
+    only: Option<Only>,
     resolve: ResolveFlags,
     /// Whether what is in the kernel's caches can be opened without asking anybody.
     opens_from_cache: bool,
@@ -62,29 +67,38 @@ pub enum Found {
     Directory,
 }
 
+/// The one file that is served.
+#[derive(Debug)]
+struct Only {
+    /// The name by which it is asked for.
+    name: Box<[u8]>,
+    /// The name by which it is opened: another one, where what was given is a symbolic link.
+    target: CString,
+}
+
 impl Root {
-    /// Opens the directory at `path`, or the directory of the one file at `path`.
+    /// Opens the directory at `path`, or the directory of the one file at `path`. Links on the way are followed
+    /// now, and not again before the root is opened anew.
     ///
     /// # Errors
     /// What open(2) fails with, or `Unsupported` on a kernel without openat2 (before Linux 5.6).
     pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
-        let path = std::fs::canonicalize(path)?;
-        let is_file = std::fs::metadata(&path)?.is_file();
-        let directory: PathBuf =
-            if is_file { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&directory, flags, Mode::empty())?;
+        let canonical = std::fs::canonicalize(path)?;
+        let is_file = std::fs::metadata(&canonical)?.is_file();
+        let only = is_file.then(|| Only::new(path, &canonical)).transpose()?;
+        let directory = if is_file { canonical.parent().unwrap_or(&canonical) } else { &canonical };
+        let directory = rustix::fs::open(directory, AS_DIRECTORY, Mode::empty())?;
         let mut root = Self {
             opens_from_cache: residency::is_local(&directory),
             directory,
-            only: if is_file { path.file_name().map(|name| name.as_bytes().into()) } else { None },
+            only,
             resolve: match symlinks {
                 Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
                 Symlinks::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
                 Symlinks::Any => ResolveFlags::empty(),
             },
         };
-        match root.open_beneath(c".", Patience::MayWait) {
+        match root.open_beneath(c".", AS_DIRECTORY, Patience::MayWait) {
             Ok(_) => {}
             Err(Errno::NOSYS) => {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, "openat2(2) needs Linux 5.6"));
@@ -92,7 +106,8 @@ impl Root {
             Err(errno) => return Err(errno.into()),
         }
         // Linux before 5.12 does not know RESOLVE_CACHED; helpers open everything then.
-        root.opens_from_cache &= !matches!(root.open_beneath(c".", Patience::Never), Err(Errno::INVAL));
+        let cached = root.open_beneath(c".", AS_DIRECTORY, Patience::Never);
+        root.opens_from_cache &= !matches!(cached, Err(Errno::INVAL));
         Ok(root)
     }
 
@@ -110,7 +125,7 @@ impl Root {
 
     /// The name of the one file that is served, if the root is a file.
     pub fn only(&self) -> Option<&[u8]> {
-        self.only.as_deref()
+        self.only.as_ref().map(|only| &*only.name)
     }
 
     /// Opens what `path`, relative to the root, names.
@@ -121,8 +136,12 @@ impl Root {
         if patience == Patience::Never && !self.opens_from_cache {
             return Err(Obstacle::Cold);
         }
-        let path = if path.is_empty() { c"." } else { path };
-        let file = self.open_beneath(path, patience).map_err(|errno| match (errno, patience) {
+        let path = match &self.only {
+            Some(only) => &only.target,
+            None if path.is_empty() => c".",
+            None => path,
+        };
+        let file = self.open_any(path, patience).map_err(|errno| match (errno, patience) {
             // Not in the cache, or on another file system, if it is below the root at all.
             (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
             _ => Obstacle::Refused(refusal(errno)),
@@ -135,10 +154,18 @@ impl Root {
         }
     }
 
-    /// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
-    /// because opening a terminal would otherwise make it ours.
-    fn open_beneath(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    /// A directory that may be passed through, but not listed, is a directory all the same.
+    fn open_any(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
+        match self.open_beneath(path, AS_FILE, patience) {
+            Err(Errno::ACCESS) => match self.open_beneath(path, AS_DIRECTORY, patience) {
+                Err(Errno::NOTDIR) => Err(Errno::ACCESS),
+                opened => opened,
+            },
+            opened => opened,
+        }
+    }
+
+    fn open_beneath(&self, path: &CStr, flags: OFlags, patience: Patience) -> Result<OwnedFd, Errno> {
         let (resolve, attempts) = match patience {
             Patience::Never => (self.resolve | ResolveFlags::CACHED | ResolveFlags::NO_XDEV, 1),
             Patience::MayWait => (self.resolve, ATTEMPTS),
@@ -151,6 +178,15 @@ impl Root {
             }
         }
         result
+    }
+}
+
+impl Only {
+    /// The file that was given as `path` and is `canonical`.
+    fn new(path: &Path, canonical: &Path) -> io::Result<Self> {
+        let target = canonical.file_name().ok_or(Errno::ISDIR)?;
+        let name = path.file_name().unwrap_or(target).as_bytes().into();
+        Ok(Self { name, target: CString::new(target.as_bytes())? })
     }
 }
 
@@ -167,6 +203,7 @@ fn refusal(errno: Errno) -> Status {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -244,10 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_is_served_from_its_directory() {
+    fn a_single_file_is_served_by_the_name_it_was_given() {
         let (_outer, path) = tree();
-        let root = Root::open(&path.join("file"), Symlinks::Inside).unwrap();
-        assert_eq!(root.only(), Some(&b"file"[..]));
+        for name in ["file", "inside", "outside", "absolute"] {
+            let root = Root::open(&path.join(name), Symlinks::Never).unwrap();
+            assert_eq!(root.only(), Some(name.as_bytes()));
+            assert_eq!(kind(&root, c""), Ok("file"), "{name}");
+        }
         assert!(Root::open(&path.join("nothing"), Symlinks::Inside).is_err());
     }
 }
