@@ -169,6 +169,11 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
 
+    /// Microseconds for which a worker looks for events before it sleeps; burns a processor for low latency
+    #[arg(long, env = "ONELOOP_SPIN_US", value_name = "N", default_value_t = 0, help_heading = "Threads")]
+    #[arg(value_parser = number::<u64>(0..=1_000_000))]
+    pub(crate) spin_us: u64,
+
     /// Threads of all workers together that wait for disks, so that no event loop does; 0 lets the loops wait
     #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Threads")]
     #[arg(value_parser = number::<usize>(0..=64))]

@@ -103,6 +103,7 @@ impl Settings {
             connections_max: saturate(budget.connections_max),
             handoff_capacity: HANDOFF_CAPACITY,
             processor: None,
+            spin_us: cli.spin_us,
             site: site(cli, budget.open_files_max),
         };
         Ok(Self {

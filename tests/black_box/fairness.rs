@@ -40,3 +40,17 @@ fn counters_count_what_happened() {
     assert!(is_settled, "{last:?}");
     assert_eq!((last[0].get("adopted"), last[0].get("panics")), (1, 0), "{last:?}");
 }
+
+#[test]
+fn a_worker_that_spins_serves_and_ends_like_any_other() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let mut server = Server::start(&["--workers", "2", "--spin-us", "500"], tree.root());
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for _ in 0..20 {
+        for client in &mut clients {
+            assert_eq!(client.get("/a.txt").content, b"a");
+        }
+    }
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(5)).code(), Some(0));
+}

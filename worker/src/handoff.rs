@@ -175,6 +175,12 @@ impl Receiver {
         self.ring.pop().ok()
     }
 
+    /// Whether there is nothing to take at the moment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
     /// Announces that the worker is about to sleep. False means: do not, there are connections to take.
     /// After a true, call [`Receiver::awake`] when the sleep is over.
     ///

@@ -17,6 +17,8 @@ pub struct Settings {
     pub handoff_capacity: usize,
     /// The processor to run on, or whichever the kernel chooses.
     pub processor: Option<usize>,
+    /// How long to look for events before sleeping: microseconds of a whole processor for microseconds of latency.
+    pub spin_us: u64,
     /// What is served and how.
     pub site: SiteSettings,
 }

@@ -216,17 +216,11 @@ impl Worker {
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            let may_sleep = self.receiver.prepare_sleep();
-            if may_sleep && reactor.is_empty() && self.control.phase() != Phase::Serving {
+            if self.control.phase() != Phase::Serving && reactor.is_empty() && self.receiver.is_empty() {
                 return Ok(());
             }
-            let timeout = if may_sleep { reactor.timeout_ms() } else { Some(0) };
-            let polled = self.poll.poll(&mut events, timeout.map(Duration::from_millis));
-            self.receiver.awake();
-            match polled {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => reactor.turn(events.iter(), &mut self.receiver),
-            }
+            self.wait(&reactor, &mut events)?;
+            reactor.turn(events.iter(), &mut self.receiver);
             reactor.enter(self.control.phase());
             let reloads = self.control.reloads();
             if std::mem::replace(&mut self.reloads, reloads) != reloads {
@@ -235,6 +229,33 @@ impl Worker {
                 self.reopen_deleted(&mut reactor);
             }
         }
+    }
+
+    /// Waits for events, connections or deadlines: looking for them first, if that is asked for, then asleep.
+    fn wait(&mut self, reactor: &Reactor, events: &mut Events) -> io::Result<()> {
+        let timeout_ms = reactor.timeout_ms();
+        if timeout_ms != Some(0) && self.spin(events)? {
+            return Ok(());
+        }
+        let timeout_ms = if self.receiver.prepare_sleep() { timeout_ms } else { Some(0) };
+        let polled = poll(&mut self.poll, events, timeout_ms);
+        self.receiver.awake();
+        polled
+    }
+
+    /// Whether something came while looking for it.
+    fn spin(&mut self, events: &mut Events) -> io::Result<bool> {
+        if self.settings.spin_us == 0 {
+            return Ok(false);
+        }
+        let until = Instant::now() + Duration::from_micros(self.settings.spin_us);
+        while Instant::now() < until {
+            poll(&mut self.poll, events, Some(0))?;
+            if !events.is_empty() || !self.receiver.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The root was deleted. Many a site generator deletes a directory and makes it again; then the new one is what
@@ -256,6 +277,17 @@ impl Worker {
             }
             Err(error) => tracing::error!(%error, "cannot open the root anew; the old one is served on"),
         }
+    }
+}
+
+/// A signal may end the wait early; then there are no events, and the loop goes round once for nothing.
+fn poll(poll: &mut Poll, events: &mut Events, timeout_ms: Option<u64>) -> io::Result<()> {
+    match poll.poll(events, timeout_ms.map(Duration::from_millis)) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        polled => polled,
     }
 }
 

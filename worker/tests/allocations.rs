@@ -62,6 +62,7 @@ fn settings(root: &std::path::Path) -> Settings {
         connections_max: 100,
         handoff_capacity: 16,
         processor: None,
+        spin_us: 0,
         site: SiteSettings {
             root: root.to_owned(),
             index: vec!["index.html".to_owned()],

@@ -321,6 +321,7 @@ fn context(directory: &Path) -> Context {
         connections_max: 1,
         handoff_capacity: 1,
         processor: None,
+        spin_us: 0,
         site: site.clone(),
     };
     let root = Root::open(directory, Symlinks::Inside).unwrap();
