@@ -27,8 +27,6 @@ use crate::wheel::Wheel;
 pub const WAKER: Token = Token(usize::MAX);
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
 const ADOPTIONS_MAX: u32 = 256;
-/// How often a worker looks whether its root is still there.
-const ROOT_CHECK_MS: u64 = 500;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -94,11 +92,11 @@ impl Reactor {
         self.cx.flush_log();
     }
 
-    /// Whether the root has to be opened anew because the one that is served was deleted. Looks once in a while,
-    /// when there is something to do.
+    /// Whether the root has to be opened anew because the one that is served was deleted. Looks as often as a file
+    /// is compared with the file system, when there is something to do.
     pub fn has_lost_root(&mut self) -> bool {
         let now_ms = self.cx.clock.now_ms();
-        if now_ms < self.root_seen_ms + ROOT_CHECK_MS {
+        if now_ms < self.root_seen_ms.saturating_add(self.cx.site.check_interval_ms()) {
             return false;
         }
         self.root_seen_ms = now_ms;

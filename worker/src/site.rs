@@ -105,6 +105,12 @@ impl Site {
         self.missing.clear();
     }
 
+    /// How long what is known of a file is believed.
+    #[must_use]
+    pub const fn check_interval_ms(&self) -> u64 {
+        self.settings.check_interval_ms
+    }
+
     /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
@@ -115,7 +121,9 @@ impl Site {
     pub fn tidy(&mut self, now_ms: u64) {
         if now_ms >= self.tidied_ms + TIDY_MS {
             self.tidied_ms = now_ms;
-            self.cache.give_up_unused(now_ms.saturating_sub(UNUSED_MS));
+            // What is in use is checked at every interval, and was at the last one.
+            let unused_ms = UNUSED_MS.max(self.settings.check_interval_ms.saturating_mul(2));
+            self.cache.give_up_unused(now_ms.saturating_sub(unused_ms));
         }
     }
 
