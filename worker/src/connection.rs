@@ -229,8 +229,12 @@ impl<T: Transport> Connection<T> {
         if budget.exchanges == 0 {
             return Ok(Some(Pause::Budget));
         }
-        if !self.input.is_empty() && self.consume_kept(budget, cx) {
-            return Ok(None);
+        if !self.input.is_empty() {
+            let has_progressed = self.consume_kept(budget, cx);
+            // A request that waits for a helper uses nothing up, but it is one: what follows it stays unread.
+            if has_progressed || self.http.next() == Next::Answer {
+                return Ok(None);
+            }
         }
         if self.is_drained {
             return Ok(Some(Pause::Input));
