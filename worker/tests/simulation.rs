@@ -16,11 +16,13 @@
 
 pub mod simulation {
     pub mod client;
+    pub mod places;
     pub mod wire;
     pub mod world;
 }
 
 use oneloop_worker::close::CloseReason;
+use simulation::places::Places;
 use simulation::world::{Fault, World};
 
 /// Lives to play. CI plays all of them.
@@ -28,13 +30,13 @@ const SEEDS: u64 = 6_000;
 
 #[test]
 fn every_seeded_life_ends_as_it_should() {
-    let directory = tempfile::tempdir().unwrap();
+    let places = Places::new();
     let only = std::env::var("ONELOOP_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     let seeds = only.map_or(0..SEEDS, |seed| seed..seed + 1);
     let mut seen = [0_u64; Fault::ALL.len()];
     for seed in seeds {
         let life = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed, directory.path());
+            let mut world = World::new(seed, &places);
             let reason = world.play();
             world.judge(reason);
             world.fault
@@ -51,9 +53,9 @@ fn every_seeded_life_ends_as_it_should() {
 
 #[test]
 fn a_seed_always_plays_the_same_life() {
-    let directory = tempfile::tempdir().unwrap();
+    let places = Places::new();
     let life = |seed| {
-        let mut world = World::new(seed, directory.path());
+        let mut world = World::new(seed, &places);
         let reason: CloseReason = world.play();
         (reason, world.steps, world.wire.borrow().outbound.len())
     };

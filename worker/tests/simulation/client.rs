@@ -29,19 +29,19 @@ pub struct Expected {
     pub is_head: bool,
 }
 
-/// A request and its answer. Where the victim is to be cut, no range of it is asked for: which one there is then
+/// A request for a file below `prefix`, and its answer. Where the victim is to be cut, no range of it is asked for: which one there is then
 /// depends on the moment.
-pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
+pub fn exchange(random: &mut Random, may_be_cut: bool, prefix: &str) -> (Vec<u8>, Expected) {
     let (name, length) = FILES[random.below(FILES.len())];
     let has_ranges = length > 0 && !(may_be_cut && name == "victim");
-    let get = |fields: &str| format!("GET /{name} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
+    let get = |fields: &str| format!("GET {prefix}/{name} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
     let answer =
         |status, content| Expected { status, content: Some(content), is_last: false, is_head: false };
     let page = |status| Expected { status, content: None, is_last: false, is_head: false };
     match random.below(12) {
         0..=3 => (get("User-Agent: simulated\r\n"), answer(200, content_of(name))),
         4 => {
-            let request = format!("HEAD /{name} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+            let request = format!("HEAD {prefix}/{name} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
             (request, Expected { is_head: true, ..answer(200, Vec::new()) })
         }
         5 => (get("If-None-Match: *\r\n"), answer(304, Vec::new())),
@@ -51,18 +51,20 @@ pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
             let part = content_of(name)[first..=last].to_vec();
             (get(&format!("Range: bytes={first}-{last}\r\n")), answer(206, part))
         }
-        7 => (b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), page(404)),
+        7 => (format!("GET {prefix}/nothing HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(), page(404)),
         8 => {
             let content = "x".repeat(random.below(3_000));
             let length = content.len();
-            let request =
-                format!("POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{content}");
+            let request = format!(
+                "POST {prefix}/{name} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{content}"
+            );
             (request.into_bytes(), page(405))
         }
         9 => {
             let chunk = "GET / HTTP/1.1\r\n".repeat(1 + random.below(20));
             let size = chunk.len();
-            let head = format!("GET /{name} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let head =
+                format!("GET {prefix}/{name} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
             let request = format!("{head}{size:x}\r\n{chunk}\r\n0\r\n\r\n").into_bytes();
             (request, answer(200, content_of(name)))
         }
@@ -72,21 +74,21 @@ pub fn exchange(random: &mut Random, may_be_cut: bool) -> (Vec<u8>, Expected) {
 }
 
 /// A request that ends the connection, and its answer.
-pub fn last_exchange(random: &mut Random) -> (Vec<u8>, Expected) {
+pub fn last_exchange(random: &mut Random, prefix: &str) -> (Vec<u8>, Expected) {
     let last = |status, content| Expected { status, content, is_last: true, is_head: false };
-    let table: [(&[u8], Expected); 5] = [
+    let table = [
         (
-            b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "GET PREFIX/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
             last(200, Some(content_of("large"))),
         ),
-        (b"GET /small HTTP/1.0\r\n\r\n", last(200, Some(content_of("small")))),
-        (b"GET /small HTTP/1.1\r\n\r\n", last(400, None)),
-        (b"GET /../small HTTP/1.1\r\nHost: a\r\n\r\n", last(400, None)),
-        (b"BAD\nLINE", last(400, None)),
+        ("GET PREFIX/small HTTP/1.0\r\n\r\n", last(200, Some(content_of("small")))),
+        ("GET PREFIX/small HTTP/1.1\r\n\r\n", last(400, None)),
+        ("GET /../small HTTP/1.1\r\nHost: a\r\n\r\n", last(400, None)),
+        ("BAD\nLINE", last(400, None)),
     ];
     let at = random.below(table.len());
     let (request, expected) = table.into_iter().nth(at).unwrap();
-    (request.to_vec(), expected)
+    (request.replace("PREFIX", prefix).into_bytes(), expected)
 }
 
 /// What a client makes of the bytes it has read: how many responses are complete, whether one is cut off, and

@@ -16,6 +16,7 @@ use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
 
 use super::client::{self, Expected, FILES};
+use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
 
 /// What goes wrong in a life.
@@ -62,6 +63,8 @@ pub struct World {
     fate: Fate,
     now_ms: u64,
     has_struck: bool,
+    /// Whether a helper has a task of this connection.
+    is_helped: bool,
     strikes_at_step: usize,
 }
 
@@ -77,8 +80,14 @@ const CUT_BYTES: usize = 1_000;
 const STEPS_MAX: usize = 400_000;
 
 impl World {
-    pub fn new(seed: u64, directory: &Path) -> Self {
+    pub fn new(seed: u64, places: &Places) -> Self {
         let mut random = Random::new(seed);
+        let (directory, root, prefix) = match &places.cold {
+            Some(cold) if random.chance(2) => {
+                (cold.path(), cold.path().parent().unwrap().parent().unwrap(), places.cold_prefix.as_str())
+            }
+            _ => (places.plain.path(), places.plain.path(), ""),
+        };
         for (name, length) in FILES {
             let path = directory.join(name);
             // Written once; only the victim may have been cut by the life before.
@@ -90,18 +99,18 @@ impl World {
         let mut script = VecDeque::new();
         let mut expected = Vec::new();
         for _ in 0..random.below(30) {
-            let (request, response) = client::exchange(&mut random, fault == Fault::Truncate);
+            let (request, response) = client::exchange(&mut random, fault == Fault::Truncate, prefix);
             script.extend(request);
             expected.push(response);
         }
         if random.chance(2) {
-            let (request, response) = client::last_exchange(&mut random);
+            let (request, response) = client::last_exchange(&mut random, prefix);
             script.extend(request);
             expected.push(response);
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
-        let cx = context(directory);
+        let cx = context(root);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -117,6 +126,7 @@ impl World {
             fate: Fate::Wait,
             now_ms: 0,
             has_struck: false,
+            is_helped: false,
         }
     }
 
@@ -124,6 +134,10 @@ impl World {
     pub fn play(&mut self) -> CloseReason {
         self.advance();
         loop {
+            if self.fate == Fate::Help {
+                self.ask_for_help();
+                continue;
+            }
             if let Fate::Close(reason) = self.fate {
                 self.connection.end(&mut self.cx);
                 return reason;
@@ -147,12 +161,36 @@ impl World {
         assert!(self.cx.output.is_empty(), "responses were left in the shared buffer");
     }
 
+    fn ask_for_help(&mut self) {
+        let (helpers, inbox) = self.cx.helpers.clone().unwrap();
+        let task = self.connection.task().unwrap();
+        let id = places::any_id();
+        self.connection.wait_for(helpers.submit(id, task, &inbox).unwrap());
+        self.is_helped = true;
+        self.fate = Fate::Wait;
+    }
+
+    /// The helper is done: when, is for chance to decide, so we wait for it only here.
+    fn take_outcome(&mut self) {
+        self.is_helped = false;
+        let (_, inbox) = self.cx.helpers.clone().unwrap();
+        let outcome = loop {
+            if let Some((_, outcome)) = inbox.pop() {
+                break outcome;
+            }
+            std::thread::yield_now();
+        };
+        self.fate = self.connection.resume(outcome, &mut self.cx);
+        assert!(self.cx.output.is_empty(), "responses were left in the shared buffer");
+    }
+
     /// An event, as an edge-triggered poll gives them: only where something has changed, but sometimes for
     /// nothing.
     fn something_happens(&mut self) {
         match self.random.below(10) {
             0..=3 => self.deliver(),
             4..=7 => self.client_reads(),
+            8 if self.is_helped => self.take_outcome(),
             8 if self.random.chance(3) => {
                 self.connection.readable(false);
                 self.advance();
@@ -173,7 +211,10 @@ impl World {
         let most = if self.random.chance(2) { 40 } else { 20_000 };
         let bytes = (1 + self.random.below(most)).min(self.script.len());
         self.wire.borrow_mut().inbound.extend(self.script.drain(..bytes));
-        self.connection.readable(false);
+        // Some clients close their side right behind their last request.
+        let is_closed = self.script.is_empty() && self.random.chance(3);
+        self.wire.borrow_mut().is_end_of_stream |= is_closed;
+        self.connection.readable(is_closed);
         self.advance();
     }
 
@@ -196,6 +237,9 @@ impl World {
     fn read_slowly(&mut self) {
         if self.is_quiet() {
             return self.sleep_until_deadline();
+        }
+        if self.is_helped {
+            return self.take_outcome();
         }
         if self.fate == Fate::Again {
             return self.advance();
@@ -226,7 +270,7 @@ impl World {
         let stops = |fault| self.has_struck && self.fault == fault;
         let is_delivered = self.script.is_empty() || stops(Fault::StopSending);
         let is_read = stops(Fault::StopReading) || (wire.unread == 0 && !wire.is_blocked);
-        is_delivered && is_read && self.fate == Fate::Wait
+        is_delivered && is_read && !self.is_helped && self.fate == Fate::Wait
     }
 
     fn sleep_until_deadline(&mut self) {
@@ -325,11 +369,13 @@ fn context(directory: &Path) -> Context {
         site: site.clone(),
     };
     let root = Root::open(directory, Symlinks::Inside).unwrap();
-    Context::new(
+    let mut cx = Context::new(
         &settings,
-        Site::new(site, Arc::new(root), Patience::MayWait),
+        Site::new(site, Arc::new(root), Patience::Never),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, 1_800_000_000),
-    )
+    );
+    cx.helpers = Some(places::helpers());
+    cx
 }

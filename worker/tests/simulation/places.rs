@@ -1,0 +1,53 @@
+//! Where the files of the simulation lie, and who opens them.
+
+use std::sync::{Arc, OnceLock};
+
+use oneloop_worker::cold::{Helpers, Inbox};
+use oneloop_worker::slab::{ConnectionId, Slab};
+use tempfile::TempDir;
+
+/// Two directories with the same files. What lies on another file system than the root, a loop thread does not
+/// open itself: every file of the cold place has to be opened by a helper, until it is in the cache.
+#[derive(Debug)]
+pub struct Places {
+    pub plain: TempDir,
+    /// None where there is no second file system.
+    pub cold: Option<TempDir>,
+    /// What leads from the root above the cold place to the place.
+    pub cold_prefix: String,
+}
+
+impl Places {
+    pub fn new() -> Self {
+        let cold = tempfile::Builder::new().prefix("oneloop-").tempdir_in("/dev/shm").ok();
+        let name =
+            cold.as_ref().map(|place| place.path().file_name().unwrap().to_string_lossy().into_owned());
+        Self {
+            plain: tempfile::tempdir().unwrap(),
+            cold,
+            cold_prefix: name.map_or(String::new(), |name| format!("/shm/{name}")),
+        }
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The helper of all lives, and an inbox of one.
+pub fn helpers() -> (Arc<Helpers>, Arc<Inbox>) {
+    static HELPERS: OnceLock<(Arc<Helpers>, Arc<mio::Waker>, mio::Poll)> = OnceLock::new();
+    let (helpers, waker, _) = HELPERS.get_or_init(|| {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        (Helpers::start(1).unwrap(), waker, poll)
+    });
+    (Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
+}
+
+/// An id for a connection that is in no slab.
+pub fn any_id() -> ConnectionId {
+    Slab::with_limit(1).insert(()).unwrap()
+}
