@@ -46,7 +46,7 @@ class Comparison:
         for number, name in enumerate(self.options.servers):
             program = servers.find_program(name, self._build, self.options.oneloop)
             if program and os.access(program, os.X_OK):
-                found.append(Server(name, program, run, FIRST_PORT + number, self.options.cores[0]))
+                found.append(Server(name, program, run, FIRST_PORT + number, self.options.cores))
             else:
                 flag = "--install-sws" if name == "sws" else "--install"
                 note(f"SKIPPED: {name} is not installed (try {flag})")
@@ -60,7 +60,7 @@ class Comparison:
         running = []
         try:
             for server in self.servers:
-                if self._start(server, workload):
+                if server.name in (workload.servers or servers.NAMES) and self._start(server, workload):
                     running.append(server)
             headers = {server: self._headers(server, workload) for server in running}
             running = [server for server in running if self._answers(server, workload, headers[server])]
@@ -101,18 +101,22 @@ class Comparison:
             return False
 
     def _round(self, result: report.Result, server: Server, workload: Workload, headers: tuple[str, ...]) -> None:
-        seconds, core = self.options.seconds, self.options.cores[1]
+        seconds, cores = self.options.seconds, self.options.cores[2 - workload.workers:]
         try:
-            if workload.kind in ("cpu", "rate") and server.name not in result.rounds:
-                load.wrk(server.port, workload, headers, WARM_UP_S, core)
+            if workload.kind in ("cpu", "rate", "idle-load") and server.name not in result.rounds:
+                load.wrk(server.port, workload, headers, WARM_UP_S, cores)
             if workload.kind == "cpu":
-                measured = load.measure_cpu(server, workload, headers, seconds, core)
+                measured = load.measure_cpu(server, workload, headers, seconds, cores)
             elif workload.kind == "rate":
-                measured = load.measure_rate(server, workload, self.options.rate, seconds, core, self._build / "pace")
+                measured = load.measure_rate(server, workload, self.options.rate, seconds, cores, self._build / "pace")
             elif workload.kind == "idle":
                 measured = load.measure_idle(server, workload)
+            elif workload.kind == "idle-load":
+                # Every other round the other way round.
+                held_first = len(result.rounds.get(server.name, ())) % 2 == 1
+                measured = load.measure_idle_load(server, workload, seconds, cores, held_first)
             else:
-                measured = load.measure_calls(server, workload, seconds, core)
+                measured = load.measure_calls(server, workload, seconds, cores)
         except (load.LoadError, WrongAnswer, OSError) as error:
             self._fail(f"ERRORS: {server.name}, {workload.name}: {error}")
             return
@@ -140,7 +144,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=2, help="seconds of each round (2)")
     parser.add_argument("--rate", type=int, default=100_000, help="requests/s of the workload `rate` (100000)")
     parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")],
-                        help="the core of the server and the core of wrk (the first two)")
+                        help="the core of the server and the core of wrk (the first two); two workers share both")
     parser.add_argument("--oneloop", metavar="PATH", help="measure this program instead of target/release/oneloop")
     parser.add_argument("--results", type=Path, metavar="DIRECTORY",
                         help="where latest.json and latest.svg go (benches/wrk/results, if everything was measured)")

@@ -42,7 +42,7 @@ class Result:
         figure = self.median(OURS)
         if figure is None:
             return "–"
-        verdicts = [bar.met(figure, self.ratios()) for bar in self.workload.bars]
+        verdicts = [bar.met(self.median(OURS, bar.key), self.ratios()) for bar in self.workload.bars]
         if False in verdicts:
             return "NOT MET"
         return "?" if None in verdicts else "met"
@@ -98,8 +98,10 @@ def details(results: list[Result], measured: list[str]) -> str:
     rows = [["workload", "server", "figure", "spread", "requests/s", "p50 µs", "p99 µs", "busy"]]
     for result in results:
         for name in measured:
-            if name in result.rounds and result.workload.kind in ("cpu", "rate"):
-                rows.append([result.workload.title, name, f"{number(result.median(name))} {result.workload.unit}",
+            if name in result.rounds and result.workload.kind in ("cpu", "rate", "idle-load"):
+                slowdown = result.median(name, "slowdown")
+                rows.append([result.workload.title, name, f"{number(result.median(name))} {result.workload.unit}"
+                             + (f", slowdown {number(slowdown)}" if slowdown else ""),
                              share(result.spread(name)),
                              # wrk sometimes has no percentiles, and says 0.
                              *(f"{result.median(name, key):,.0f}" if result.median(name, key) else "–"

@@ -16,7 +16,7 @@ IDLE_S = 300
 
 NGINX = """
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {descriptors};
 error_log {run}/error.log crit;
 pid {run}/nginx.pid;
@@ -62,7 +62,7 @@ mimetype.assign = ("" => "application/octet-stream")
 """
 
 H2O = """
-num-threads: 1
+num-threads: {workers}
 max-connections: {connections}
 error-log: {run}/error.log
 pid-file: {run}/h2o.pid
@@ -83,7 +83,7 @@ hosts:
 PROGRAMS = {
     "limit": ("limit", (), None, ()),
     "oneloop": ("oneloop", ("--version",), None, (
-        "{root}", "--listen=127.0.0.1:{port}", "--workers=1", "--idle-timeout={idle_s}s",
+        "{root}", "--listen=127.0.0.1:{port}", "--workers={workers}", "--idle-timeout={idle_s}s",
         "--access-log=off", "--quiet")),
     "nginx": ("nginx", ("-v",), NGINX, ("-p", "{run}", "-c", "{config}")),
     "lighttpd": ("lighttpd", ("-v",), LIGHTTPD, ("-D", "-f", "{config}")),
@@ -98,11 +98,11 @@ NAMES = tuple(PROGRAMS)
 class Server:
     """One program that is to be measured. It runs between `start` and `stop`."""
 
-    def __init__(self, name: str, program: str, run: Path, port: int, core: int):
+    def __init__(self, name: str, program: str, run: Path, port: int, cores: list[int]):
         self.name = name
         self.port = port
         self._program = program
-        self._core = core
+        self._cores = cores
         self._run = run / name
         self._run.mkdir()
         # Servers that give up root write here as someone else.
@@ -121,7 +121,8 @@ class Server:
         """Starts it and waits until it listens."""
         _, _, config, arguments = PROGRAMS[self.name]
         values = {"root": root, "port": self.port, "run": self._run, "config": self._run / "config",
-                  "idle_s": IDLE_S, "connections": CONNECTIONS_MAX, "descriptors": descriptors_max()}
+                  "idle_s": IDLE_S, "connections": CONNECTIONS_MAX, "descriptors": descriptors_max(),
+                  "workers": workload.workers}
         if self.name == "limit":
             places = {"PATH": str(root) + workload.path, "DIRECTORY": str(root / "files")}
             arguments = ("{port}", *(places.get(word, word) for word in workload.limit))
@@ -131,17 +132,12 @@ class Server:
         with open(self._run / "output", "wb") as output:
             # A session of its own, by which its processes are found.
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                             start_new_session=True, preexec_fn=pinned(self._core))
+                                             start_new_session=True, preexec_fn=pinned(self._cores[:workload.workers]))
         self._wait_until_it_listens()
 
     def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
+        if listens(self.port, self._process):
+            return
         output = (self._run / "output").read_text(errors="replace")
         raise RuntimeError(f"{self.name} does not start: {output.strip() or 'it says nothing'}")
 
@@ -174,6 +170,18 @@ class Server:
         self._process = None
 
 
+def listens(port: int, process: subprocess.Popen) -> bool:
+    """Waits until the process does; not for ever."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        except OSError:
+            time.sleep(0.02)
+    return False
+
+
 def session_of(process: str) -> int | None:
     try:
         # The name in parentheses may hold anything; the state, the parent and the group come before the session.
@@ -187,8 +195,8 @@ def descriptors_max() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def pinned(core: int):
-    return lambda: os.sched_setaffinity(0, {core})
+def pinned(cores: list[int]):
+    return lambda: os.sched_setaffinity(0, cores)
 
 
 def find_program(name: str, build: Path, oneloop: str | None) -> str | None:

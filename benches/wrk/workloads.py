@@ -21,9 +21,13 @@ class Bar:
 
     factor: float
     peer: str | None
+    # What is held to it of all that a round measures.
+    key: str = "figure"
 
     def text(self, unit: str) -> str:
-        return f"≤ {self.factor:.2f} × {self.peer}" if self.peer else f"≤ {self.factor:g} {unit}"
+        if self.peer:
+            return f"≤ {self.factor:.2f} × {self.peer}"
+        return ("" if self.key == "figure" else f"{self.key} ") + f"≤ {self.factor:g} {unit}"
 
     def met(self, figure: float, ratios: dict[str, float]) -> bool | None:
         """None when the peer was not measured."""
@@ -48,10 +52,14 @@ class Workload:
     status: int = 200
     headers: tuple[str, ...] = ()
     script: tuple[str, ...] = ()
+    # Threads or processes of the server, and threads of wrk. With two, both share both cores.
+    workers: int = 1
+    # Whom it is measured with, if not with all.
+    servers: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
-        return {"cpu": "µs", "rate": "ms", "idle": "B", "calls": "calls"}[self.kind]
+        return {"cpu": "µs", "rate": "ms", "idle": "B", "idle-load": "×", "calls": "calls"}[self.kind]
 
     @property
     def large(self) -> bool:
@@ -67,8 +75,8 @@ def nginx(factor: float) -> Bar:
     return Bar(factor, "nginx")
 
 
-def units(figure: float) -> Bar:
-    return Bar(figure, None)
+def units(figure: float, key: str = "figure") -> Bar:
+    return Bar(figure, None, key)
 
 
 IF_MODIFIED_SINCE = f"If-Modified-Since: {formatdate(MTIME_S, usegmt=True)}"
@@ -84,6 +92,8 @@ WORKLOADS = (
              script=("files", str(FILES))),
     Workload("close", "Connection: close", (nginx(1.00),), limit=("close", "PATH"),
              headers=("Connection: close",)),
+    Workload("close-2", "Connection: close, two workers", (nginx(1.15),), headers=("Connection: close",), workers=2,
+             servers=("oneloop", "nginx")),
     Workload("pipelined", f"1 KiB, pipelined × {PIPELINED}", (units(0.8),), script=("pipeline", str(PIPELINED))),
     Workload("304", "304 Not Modified", (limit(1.10),), limit=("not-modified", "PATH"), status=304,
              headers=(IF_MODIFIED_SINCE,)),
@@ -92,6 +102,8 @@ WORKLOADS = (
              limit=("range", "PATH", *map(str, RANGE)), status=206, headers=("Range: bytes={}-{}".format(*RANGE),)),
     Workload("rate", "p99 at a fixed rate", (units(3),), kind="rate"),
     Workload("idle", "memory of an idle connection", (units(256),), kind="idle"),
+    Workload("idle-load", "1 KiB beside 10,000 idle connections", (units(1.05), units(1.05, "slowdown")),
+             kind="idle-load", servers=("oneloop",)),
     Workload("calls", "system calls a request", (units(2.3),), kind="calls"),
 )
 SMOKE = ("1k", "1k-512", "pipelined")
