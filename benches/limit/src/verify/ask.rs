@@ -11,6 +11,7 @@ use crate::tree::{File, Tree, Version};
 /// How long a server may go on with a version that was replaced: a second by its settings, and what a machine with
 /// more to do than processors keeps it waiting.
 const AGE_MAX: Duration = Duration::from_millis(1500);
+const PAGE_BYTES_MAX: u64 = 1000;
 /// An offset that no file has.
 const BEYOND: u64 = 1 << 30;
 
@@ -188,15 +189,24 @@ impl<'t> Ask<'t> {
     }
 }
 
-/// An error page: its length is all that is promised of it.
+/// An error page: that it is one, and of this status, is all that is promised of it.
 fn page(client: &mut Client, head: &Head, age: Duration) -> Result<Answered, Wrong> {
     let content_bytes = head.length()?;
-    let mut is_page = false;
-    client.receive_content(content_bytes, |received, bytes| {
-        is_page |= received == 0 && bytes.starts_with(b"<!doctype html>");
+    if content_bytes > PAGE_BYTES_MAX {
+        return Err(Wrong::new(format!("a page of {content_bytes} bytes")));
+    }
+    let mut page = Vec::new();
+    client.receive_content(content_bytes, |_, bytes| {
+        page.extend_from_slice(bytes);
         Ok(())
     })?;
-    expect("a page", is_page, true)?;
+    let page = String::from_utf8_lossy(&page);
+    let is_page = page.starts_with("<!doctype html>")
+        && page.contains(&format!("<h1>{} ", head.status))
+        && page.ends_with("</h1>\n");
+    if !is_page {
+        return Err(Wrong::new(format!("{} with the page {page:?}", head.status)));
+    }
     Ok(Answered { status: head.status, content_bytes, age })
 }
 
@@ -214,5 +224,62 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, actual: T, expected: T) ->
         Ok(())
     } else {
         Err(Wrong::new(format!("{what} {actual:?} instead of {expected:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    /// What is made of a 404 whose page comes in these pieces.
+    fn judged(pieces: [&'static str; 2]) -> Result<Answered, Wrong> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            let length = pieces.concat().len();
+            write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: {length}\r\n\r\n{}", pieces[0])?;
+            thread::sleep(Duration::from_millis(20));
+            stream.write_all(pieces[1].as_bytes())
+        });
+        let mut client = Client::connect(port)?;
+        let head = client.receive_head()?;
+        let answered = page(&mut client, &head, Duration::ZERO);
+        server.join().map_err(|_| Wrong::new("the server panicked"))??;
+        answered
+    }
+
+    #[test]
+    fn a_page_may_come_in_pieces_but_has_to_be_one() {
+        let table = [
+            (["<!doctype html><h1>404 Not Found</h1>\n", ""], true),
+            (["<!d", "octype html><h1>404 Not Found</h1>\n"], true),
+            (["<!doctype html><h1>403 Forbidden", "</h1>\n"], false),
+            (["<!doctype html><h1>404 Not Found", "</h1>"], false),
+            (["\u{7f}noise of a file", "noise"], false),
+        ];
+        for (pieces, is_right) in table {
+            assert_eq!(judged(pieces).is_ok(), is_right, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn parts_select_what_the_rfc_says() {
+        let table = [
+            (Part::Between(2, 5), 10, Some(2..6)),
+            (Part::Between(2, 50), 10, Some(2..10)),
+            (Part::Between(10, 10), 10, None),
+            (Part::From(9), 10, Some(9..10)),
+            (Part::From(0), 0, None),
+            (Part::Last(3), 10, Some(7..10)),
+            (Part::Last(30), 10, Some(0..10)),
+        ];
+        for (part, length, selected) in table {
+            assert_eq!(part.of(length), selected, "{} of {length}", part.field());
+        }
     }
 }
