@@ -112,10 +112,11 @@ class Proof:
             return
         report = json.loads(output)
         by_status = ", ".join(f"{count:,} × {status}" for status, count in report["by_status"].items())
-        self._row("responses verified", f"{report['responses']:,} on {report['connections']:,} connections: {by_status}")
+        self._row("responses verified",
+                  f"{report['responses']:,} on {report['connections']:,} connections: {by_status}")
         self._row("bytes compared", f"{report['content_bytes']:,}")
-        self._row("versions", f"{report['versions']:,} by rename; {report['replaced']:,} answers from the version before, "
-                              f"for {report['oldest_ms']:,} ms at most")
+        self._row("versions", f"{report['versions']:,} by rename; {report['replaced']:,} answers from one that was "
+                              f"replaced, {report['oldest_ms']:,} ms before at most")
         self._row("wrong", str(report["wrong"]))
         if report["wrong"]:
             self.failures.append(f"{report['wrong']} wrong answers")

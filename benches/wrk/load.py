@@ -94,7 +94,7 @@ def measure_idle(server: Server, workload: Workload) -> dict:
 
 @contextmanager
 def held_connections(server: Server, workload: Workload):
-    """As many connections as can be, after one answer each; gives their number. At the end some have to answer still."""
+    """As many connections as can be, after one answer each; gives their number. In the end some must answer still."""
     held = min(HELD_CONNECTIONS, descriptors_max() - DESCRIPTORS_TO_SPARE)
     clients = []
     try:
