@@ -25,7 +25,7 @@ pub(crate) const REPORT: &str = "report";
 /// How long the kernel may hold a connection back until the client has sent something.
 const DEFER_ACCEPT_S: i32 = 1;
 /// How often the end of the workers is looked for while they drain.
-const DRAIN_CHECK: Duration = Duration::from_millis(10);
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
 /// How long the workers have to drop everything, and the access log to write what it holds.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -41,8 +41,9 @@ struct Server {
 ///
 /// # Errors
 /// When it cannot start, or cannot go on.
-pub(crate) fn run(mut settings: Settings) -> Result<(), ServerError> {
-    let signals = Signals::listen().map_err(ServerError::Signals)?;
+pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Result<(), ServerError> {
+    let signals = signals.map_err(ServerError::Signals)?;
+    signals.keep_stops().map_err(ServerError::Signals)?;
     let listeners = bind(&mut settings)?;
     let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
     let (access_log, producers) = start_access_log(&settings)?;
@@ -58,7 +59,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), ServerError> {
     let result = server.accept_until_stopped(&mut acceptor);
     let totals = acceptor.totals();
     acceptor.close();
-    server.drain(settings.grace);
+    server.drain(settings.grace, totals);
     if settings.is_verbose {
         server.report(totals);
     }
@@ -171,27 +172,38 @@ impl Server {
 
     /// Lets the workers finish what is in flight, within `grace` or until another signal to stop, and then drops
     /// the rest.
-    fn drain(&mut self, grace: Duration) {
+    fn drain(&mut self, grace: Duration, totals: acceptor::Totals) {
+        tracing::info!("stopping; open connections: {}", self.open_connections());
         self.control.enter(Phase::Draining);
         self.wake();
-        if self.wait_for_workers(grace) {
+        if self.wait_for_workers(grace, totals) {
             return;
         }
-        let cut: u64 = self.workers.iter().map(|worker| worker.counters().open_connections()).sum();
+        let cut = self.open_connections();
         if cut > 0 {
             tracing::warn!("connections cut off: {cut}; --grace gives them more time");
         }
         self.control.enter(Phase::Stopping);
         self.wake();
-        self.wait_for_workers(LAST_WAIT);
+        self.wait_for_workers(LAST_WAIT, totals);
+    }
+
+    fn open_connections(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.counters().open_connections()).sum()
     }
 
     /// Whether all workers ended in time, and without another signal to stop.
-    fn wait_for_workers(&mut self, patience: Duration) -> bool {
+    fn wait_for_workers(&mut self, patience: Duration, totals: acceptor::Totals) -> bool {
         let deadline = Instant::now() + patience;
         while !self.workers.iter().all(Handle::is_finished) {
-            let is_hurried = self.signals.take().any(|request| request == Request::Stop);
-            if is_hurried || Instant::now() >= deadline {
+            for request in self.signals.take() {
+                match request {
+                    Request::Stop => return false,
+                    Request::Reload => tracing::debug!("a reload while stopping is ignored"),
+                    Request::Report => self.report(totals),
+                }
+            }
+            if Instant::now() >= deadline {
                 return false;
             }
             self.signals.wait(DRAIN_CHECK);
