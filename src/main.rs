@@ -5,6 +5,7 @@ mod cli;
 mod os;
 mod server;
 mod settings;
+mod show;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
@@ -43,6 +44,9 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
     os::ignore_file_size_signal();
     let machine = Machine::look();
     let _flushed_at_the_end = start_diagnostics(cli.log_level);
+    for warning in cli::strange_variables() {
+        tracing::warn!("{warning}");
+    }
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
     Ok(server::run(settings, signals)?)
 }

@@ -12,8 +12,9 @@ use protocol::Limits;
 use worker::log_writer::Destination;
 use worker::{Deadlines, SiteSettings};
 
-use crate::cli::{Cli, DESCRIPTORS_CEILING, Pin, Symlinks, Workers};
+use crate::cli::{Cli, DESCRIPTORS_CEILING, Listen, Pin, Symlinks, Workers};
 use crate::os;
+use crate::show::quoted;
 
 const DEFAULT_PORT: u16 = 8080;
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
@@ -86,7 +87,8 @@ impl Settings {
             Workers::Auto => machine.parallelism.max(1),
             Workers::Count(count) => count,
         };
-        let listen = addresses(cli)?;
+        let access_log = access_log(cli.access_log.as_deref(), stdout_is_terminal);
+        let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
         let budget = Budget::new(cli, machine, workers);
         let deadlines = deadlines(cli);
@@ -114,7 +116,7 @@ impl Settings {
             processors: processors(&cli.pin, machine, workers)?,
             listen,
             defers_accept: deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
-            access_log: access_log(cli.access_log.as_deref(), stdout_is_terminal),
+            access_log,
             grace: cli.grace,
             root,
             is_quiet: cli.quiet,
@@ -229,59 +231,46 @@ fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destin
     }
 }
 
-fn addresses(cli: &Cli) -> Result<Vec<Address>, SettingsError> {
-    if cli.listen.is_empty() {
-        let port = cli.port.unwrap_or(DEFAULT_PORT);
-        let host = cli.host.as_deref().unwrap_or_default();
-        let shown = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
-        return Ok(vec![endpoint(&shown, host, port)?]);
+/// Where to listen: as asked for, or what the shorthands stand for.
+fn forms(cli: &Cli) -> Vec<Listen> {
+    if !cli.listen.is_empty() {
+        return cli.listen.clone();
     }
-    let mut addresses = Vec::with_capacity(cli.listen.len());
-    for text in &cli.listen {
-        if text == "systemd" {
-            let sockets =
-                os::adopt_from_systemd().map_err(|source| SettingsError::inherited(text, source))?;
-            addresses.extend(sockets.into_iter().map(Address::Inherited));
-        } else {
-            addresses.push(parse_address(text)?);
+    let host = cli.host.clone().unwrap_or_default();
+    vec![Listen::Tcp { host, port: cli.port.unwrap_or(DEFAULT_PORT) }]
+}
+
+fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
+    let mut addresses = Vec::with_capacity(forms.len());
+    for form in forms {
+        let inherited = |source| SettingsError::Inherited { text: form.to_string(), source };
+        match form {
+            Listen::Tcp { host, port } => addresses.push(
+                endpoint(host, *port)
+                    .map_err(|source| SettingsError::Unresolved { text: form.to_string(), source })?,
+            ),
+            Listen::Unix(path) => addresses.push(Address::Unix(path.clone())),
+            Listen::Inherited(number) => {
+                addresses.push(Address::Inherited(os::adopt(*number).map_err(inherited)?));
+            }
+            Listen::Systemd => {
+                let sockets = os::adopt_from_systemd().map_err(inherited)?;
+                addresses.extend(sockets.into_iter().map(Address::Inherited));
+            }
         }
     }
     Ok(addresses)
 }
 
-fn parse_address(text: &str) -> Result<Address, SettingsError> {
-    let malformed = || SettingsError::Address { text: text.to_owned() };
-    if let Some(path) = text.strip_prefix("unix:") {
-        return if path.is_empty() { Err(malformed()) } else { Ok(Address::Unix(path.into())) };
-    }
-    if let Some(number) = text.strip_prefix("fd:") {
-        let number = number.parse().map_err(|_| malformed())?;
-        let descriptor = os::adopt(number).map_err(|source| SettingsError::inherited(text, source))?;
-        return Ok(Address::Inherited(descriptor));
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let port = port.parse().map_err(|_| malformed())?;
-    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(malformed());
-    }
-    endpoint(text, host, port)
-}
-
 /// An address to bind: every one of the machine for no host, the address itself, or what the name stands for.
 /// Of several addresses IPv4 is taken, as every client tries it.
-fn endpoint(text: &str, host: &str, port: u16) -> Result<Address, SettingsError> {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+fn endpoint(host: &str, port: u16) -> io::Result<Address> {
     if matches!(host, "" | "*" | "::") {
         return Ok(Address::DualStack { port });
     }
-    let unresolved = |source| SettingsError::Unresolved { text: text.to_owned(), source };
-    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(unresolved)?.collect();
+    let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
-    address.copied().map(Address::Tcp).ok_or_else(|| unresolved(io::Error::other("the name has no address")))
+    address.copied().map(Address::Tcp).ok_or_else(|| io::Error::other("the name has no address"))
 }
 
 /// What is wrong with the configuration, on this machine. One line: what, where, what to do.
@@ -293,11 +282,6 @@ pub(crate) enum SettingsError {
         path: PathBuf,
         /// What the kernel says.
         source: io::Error,
-    },
-    /// Not a form of address.
-    Address {
-        /// As it was given.
-        text: String,
     },
     /// The host name means nothing here.
     Unresolved {
@@ -322,40 +306,35 @@ pub(crate) enum SettingsError {
     },
 }
 
-impl SettingsError {
-    fn inherited(text: &str, source: io::Error) -> Self {
-        Self::Inherited { text: text.to_owned(), source }
-    }
-}
-
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root { path, source } => write!(
                 f,
                 "cannot serve {}: {}; give --root a directory or file that exists and is readable",
-                path.display(),
+                quoted(path.display()),
                 os::reason(source)
-            ),
-            Self::Address { text } => write!(
-                f,
-                "cannot listen on {text}: that is no address; give --listen a PORT, HOST:PORT, [IPV6]:PORT, \
-                 unix:PATH, fd:N or systemd"
             ),
             Self::Unresolved { text, source } => write!(
                 f,
-                "cannot listen on {text}: {}; give --listen or --host an address or name of this machine",
+                "cannot listen on {}: {}; give --listen or --host an address or name of this machine",
+                quoted(text),
                 os::reason(source)
             ),
             Self::Inherited { text, source } => write!(
                 f,
-                "cannot listen on {text}: {}; start oneloop from what opens the sockets, or choose another --listen",
+                "cannot listen on {}: {}; start oneloop from what opens the sockets, or choose another --listen",
+                quoted(text),
                 os::reason(source)
             ),
-            Self::Processor { processor, allowed } => write!(
-                f,
-                "cannot bind a worker to processor {processor}: the process may run on {allowed:?}; change --pin"
-            ),
+            Self::Processor { processor, allowed } => {
+                let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+                let allowed = allowed.join(", ");
+                write!(
+                    f,
+                    "cannot bind a worker to processor {processor}: the process may run on {allowed}; change --pin"
+                )
+            }
         }
     }
 }
@@ -366,7 +345,7 @@ impl std::error::Error for SettingsError {
             Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
                 Some(source)
             }
-            Self::Address { .. } | Self::Processor { .. } => None,
+            Self::Processor { .. } => None,
         }
     }
 }
@@ -389,37 +368,33 @@ mod tests {
         Settings::new(&cli(arguments), &machine(), false)
     }
 
+    fn shown(arguments: &[&str]) -> String {
+        let addresses = addresses(&forms(&cli(arguments))).unwrap();
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
-    fn every_form_of_address_is_understood() {
+    fn an_address_is_what_its_form_stands_for() {
         let table = [
             ("8080", "[::]:8080"),
-            (":80", "[::]:80"),
             ("*:80", "[::]:80"),
             ("[::]:80", "[::]:80"),
             ("0.0.0.0:80", "0.0.0.0:80"),
-            ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("[::1]:80", "[::1]:80"),
             ("localhost:8080", "127.0.0.1:8080"),
             ("unix:/run/a:b", "unix:/run/a:b"),
         ];
-        for (text, shown) in table {
-            assert_eq!(parse_address(text).unwrap().to_string(), shown, "{text}");
+        for (text, expected) in table {
+            assert_eq!(shown(&["-l", text]), expected);
         }
-        for wrong in
-            ["", ":", "host", "1.2.3.4", "::1:80", "[::1]", "a:65536", "80:", "unix:", "fd:x", "http://a:1"]
-        {
-            assert!(matches!(parse_address(wrong), Err(SettingsError::Address { .. })), "{wrong}");
+        for number in [1, 9999] {
+            let refused = addresses(&[Listen::Inherited(number)]);
+            assert!(matches!(refused, Err(SettingsError::Inherited { .. })), "{number}");
         }
-        assert!(matches!(parse_address("fd:9999"), Err(SettingsError::Inherited { .. })));
-        assert!(matches!(parse_address("fd:1"), Err(SettingsError::Inherited { .. })));
     }
 
     #[test]
     fn shorthands_make_one_address() {
-        let shown = |arguments: &[&str]| {
-            let addresses = addresses(&cli(arguments)).unwrap();
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
         assert_eq!(shown(&[]), "[::]:8080");
         assert_eq!(shown(&["-p", "0"]), "[::]:0");
         assert_eq!(shown(&["-a", "127.0.0.1"]), "127.0.0.1:8080");
@@ -462,7 +437,7 @@ mod tests {
         assert!(root(&file).is_ok());
         for wrong in [folder.path().join("missing").as_path(), Path::new("/dev/null")] {
             let line = root(wrong).unwrap_err().to_string();
-            assert!(line.starts_with(&format!("cannot serve {}: ", wrong.display())), "{line}");
+            assert!(line.starts_with(&format!("cannot serve '{}': ", wrong.display())), "{line}");
             assert!(line.contains("--root") && !line.contains("os error") && !line.contains('\n'), "{line}");
         }
     }

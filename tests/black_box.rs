@@ -35,6 +35,7 @@ mod black_box {
     // How connections, files and the process behave over time.
     mod access_log;
     mod changing_files;
+    mod command_line;
     mod connections;
     mod deadlines;
     mod downloads;

@@ -27,7 +27,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Launch {
     binary: PathBuf,
     arguments: Vec<OsString>,
-    environment: Vec<(String, String)>,
+    environment: Vec<(String, OsString)>,
     descriptors_max: Option<u32>,
     unprivileged: bool,
     scratch: TempDir,
@@ -61,8 +61,8 @@ impl Launch {
     }
 
     /// Sets an environment variable.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.into(), value.into()));
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().into()));
         self
     }
 
