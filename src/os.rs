@@ -94,6 +94,12 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     effective.unwrap_or(u64::MAX)
 }
 
+/// Descriptors that the process has.
+pub(crate) fn open_descriptors() -> u64 {
+    // Counting takes one itself. Without /proc: the standard streams, and what signals come through.
+    std::fs::read_dir("/proc/self/fd").map_or(5, |open| (open.count() as u64).saturating_sub(1))
+}
+
 /// The processors that the process may run on.
 pub(crate) fn processors() -> Vec<usize> {
     let allowed = rustix::thread::sched_getaffinity(None);
@@ -225,5 +231,16 @@ mod tests {
         assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Reload]);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Stop]);
+    }
+
+    #[test]
+    fn what_is_opened_is_counted() {
+        // Other tests open and close some meanwhile, but not as many.
+        let before = open_descriptors();
+        let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let with_files = open_descriptors();
+        assert!(with_files > before + 100, "{before} {with_files}");
+        drop(files);
+        assert!(open_descriptors() < with_files - 100);
     }
 }

@@ -1,5 +1,7 @@
 //! From the command line to what each room reads: everything is validated here, once, and never per request.
 
+mod budget;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -12,16 +14,14 @@ use protocol::Limits;
 use worker::log_writer::Destination;
 use worker::{Deadlines, SiteSettings};
 
-use crate::cli::{Cli, DESCRIPTORS_CEILING, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Cli, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
+use budget::Budget;
 
 const DEFAULT_PORT: u16 = 8080;
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
-/// Descriptors of the process that are neither connections nor cached files, and those of each worker.
-const DESCRIPTORS_RESERVED: u64 = 64;
-const DESCRIPTORS_PER_WORKER: u64 = 4;
 /// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
 /// ours: only a header timeout beside which a second is small is worth the system calls saved.
 const DEFERRING_HEADER_MS_MIN: u64 = 5000;
@@ -31,6 +31,8 @@ const DEFERRING_HEADER_MS_MIN: u64 = 5000;
 pub(crate) struct Machine {
     /// Descriptors that the process may have.
     pub(crate) descriptors_max: u64,
+    /// Descriptors that it has already: standard streams, signals, and whatever it was started with.
+    pub(crate) descriptors_open: u64,
     /// Processors that it may run on.
     pub(crate) processors: Vec<usize>,
     /// Threads that can run at once, quotas of containers considered.
@@ -42,6 +44,7 @@ impl Machine {
     pub(crate) fn look() -> Self {
         Self {
             descriptors_max: os::raise_descriptor_limit(),
+            descriptors_open: os::open_descriptors(),
             processors: os::processors(),
             parallelism: num_cpus::get(),
         }
@@ -88,9 +91,12 @@ impl Settings {
             Workers::Count(count) => count,
         };
         let access_log = access_log(cli.access_log.as_deref(), stdout_is_terminal);
-        let listen = addresses(&forms(cli))?;
+        let listen = forms(cli);
+        let listeners = listen.iter().filter(|listen| !listen.is_open()).count();
+        // First, because everything else opens something.
+        let budget = Budget::new(cli, machine, workers, listeners, access_log.is_some())?;
+        let listen = addresses(&listen)?;
         let root = check_root(&cli.root)?;
-        let budget = Budget::new(cli, machine, workers);
         let deadlines = deadlines(cli);
         let limits = Limits {
             head_bytes_max: cli.max_header,
@@ -123,39 +129,6 @@ impl Settings {
             is_verbose: cli.verbose,
             helpers: cli.helpers,
         })
-    }
-}
-
-/// How the descriptors are shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Budget {
-    connections_max: u64,
-    open_files_max: usize,
-}
-
-impl Budget {
-    fn new(cli: &Cli, machine: &Machine, workers: usize) -> Self {
-        let workers = workers as u64;
-        let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
-        let wanted = cli.open_cache;
-        let open_files = wanted.min(descriptors / 4 / workers).max(1);
-        if open_files < wanted {
-            tracing::debug!(
-                "--open-cache lowered from {wanted} to {open_files}: \
-                 caches may take a quarter of the {descriptors} descriptors"
-            );
-        }
-        let reserved = DESCRIPTORS_RESERVED + workers * (DESCRIPTORS_PER_WORKER + open_files);
-        // With very few descriptors rather be short of them now and then than hardly serve at all.
-        let affordable = descriptors.saturating_sub(reserved).max(descriptors / 4).max(1);
-        let connections_max = cli.max_conns.unwrap_or(affordable);
-        if connections_max > affordable {
-            tracing::warn!(
-                "--max-conns {connections_max} is more than the limit of {descriptors} descriptors allows, \
-                 about {affordable}: raise it with `ulimit -n` or LimitNOFILE="
-            );
-        }
-        Self { connections_max, open_files_max: saturate(open_files) }
     }
 }
 
@@ -283,6 +256,15 @@ pub(crate) enum SettingsError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// Not even one connection could be served.
+    Descriptors {
+        /// How many there are.
+        allowed: u64,
+        /// How many are enough.
+        least: u64,
+        /// What they are needed for.
+        workers: usize,
+    },
     /// The host name means nothing here.
     Unresolved {
         /// As it was given.
@@ -315,6 +297,11 @@ impl fmt::Display for SettingsError {
                 quoted(path.display()),
                 os::reason(source)
             ),
+            Self::Descriptors { allowed, least, workers } => write!(
+                f,
+                "cannot serve with at most {allowed} open files: raise `ulimit -n` to at least {least}{}",
+                if *workers > 1 { ", or use fewer --workers" } else { "" }
+            ),
             Self::Unresolved { text, source } => write!(
                 f,
                 "cannot listen on {}: {}; give --listen or --host an address or name of this machine",
@@ -345,7 +332,7 @@ impl std::error::Error for SettingsError {
             Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
                 Some(source)
             }
-            Self::Processor { .. } => None,
+            Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }
 }
@@ -356,11 +343,16 @@ mod tests {
 
     const MACHINE: (u64, usize) = (20_000, 4);
 
-    fn machine() -> Machine {
-        Machine { descriptors_max: MACHINE.0, processors: vec![0, 1, 4, 5], parallelism: MACHINE.1 }
+    pub(super) fn machine() -> Machine {
+        Machine {
+            descriptors_max: MACHINE.0,
+            descriptors_open: 5,
+            processors: vec![0, 1, 4, 5],
+            parallelism: MACHINE.1,
+        }
     }
 
-    fn cli(arguments: &[&str]) -> Cli {
+    pub(super) fn cli(arguments: &[&str]) -> Cli {
         Cli::read(std::iter::once("oneloop").chain(arguments.iter().copied()), None).unwrap()
     }
 
@@ -400,21 +392,6 @@ mod tests {
         assert_eq!(shown(&["-a", "127.0.0.1"]), "127.0.0.1:8080");
         assert_eq!(shown(&["-a", "::1", "-p", "80"]), "[::1]:80");
         assert_eq!(shown(&["-l", "127.0.0.1:1", "-l", "unix:s"]), "127.0.0.1:1 unix:s");
-    }
-
-    #[test]
-    fn descriptors_are_shared_between_files_and_connections() {
-        let budget = |arguments: &[&str], descriptors_max, workers| {
-            let budget = Budget::new(&cli(arguments), &Machine { descriptors_max, ..machine() }, workers);
-            (budget.connections_max, budget.open_files_max)
-        };
-        assert_eq!(budget(&[], 20_000, 2), (20_000 - 64 - 2 * (4 + 2500), 2500));
-        assert_eq!(budget(&["--open-cache", "100"], 20_000, 2), (20_000 - 64 - 2 * 104, 100));
-        assert_eq!(budget(&["--max-conns", "7"], 20_000, 2), (7, 2500));
-        assert_eq!(budget(&["--max-conns", "30000"], 20_000, 2), (30_000, 2500));
-        assert_eq!(budget(&[], 64, 2), (16, 8), "few descriptors still serve");
-        assert_eq!(budget(&[], 3, 8), (1, 1));
-        assert_eq!(budget(&[], u64::MAX, 1).1, 4096);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod black_box {
     mod command_line;
     mod connections;
     mod deadlines;
+    mod descriptors;
     mod downloads;
     mod fairness;
     mod idle;

@@ -210,6 +210,13 @@ impl Server {
         rustix::process::prlimit(Some(self.pid()), Resource::Fsize, limit).expect("prlimit");
     }
 
+    /// Takes descriptors away from it: it may open no more while it has so many.
+    pub(crate) fn limit_descriptors(&self, count: u32) {
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(count.into()), maximum };
+        rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).expect("prlimit");
+    }
+
     /// Asks it to finish what is in flight and to end.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
