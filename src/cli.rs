@@ -2,25 +2,31 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod environment;
+mod listen;
 mod value;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+pub(crate) use listen::Listen;
+
+use crate::show::{plain, quoted};
+use listen::{parse_host, parse_listen};
 use value::{
-    number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_time,
-    parse_workers,
+    number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_switch,
+    parse_time, parse_workers,
 };
 
 const AFTER_HELP: &str = "\
 Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h.
-Every flag --some-flag can be given as ONELOOP_SOME_FLAG in the environment; a flag beats the environment.
+Every flag --some-flag can be given as ONELOOP_SOME_FLAG in the environment; a flag beats the environment,
+and an empty variable is one that is not set.
 
 EXAMPLES:
   oneloop                               serve this folder on port 8080
@@ -61,7 +67,7 @@ pub(crate) struct Cli {
     pub(crate) index: Vec<String>,
 
     /// Serve names that start with a dot
-    #[arg(long, env = "ONELOOP_HIDDEN", value_parser = BoolishValueParser::new(), help_heading = "Content")]
+    #[arg(long, env = "ONELOOP_HIDDEN", value_parser = parse_switch, help_heading = "Content")]
     pub(crate) hidden: bool,
 
     /// Symbolic links to follow: none, relative ones that stay below the root, or all
@@ -69,10 +75,10 @@ pub(crate) struct Cli {
     #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
 
-    /// Addresses as they were given.
+    /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
-    #[arg(help_heading = "Listening")]
-    pub(crate) listen: Vec<String>,
+    #[arg(value_parser = parse_listen, help_heading = "Listening")]
+    pub(crate) listen: Vec<Listen>,
 
     /// TCP port, 0 for a free one; the variable PORT is honoured too
     #[arg(short, long, env = "ONELOOP_PORT", value_name = "N", help_heading = "Listening")]
@@ -81,6 +87,7 @@ pub(crate) struct Cli {
 
     /// Address or name to listen on, together with the port
     #[arg(short = 'a', long, env = "ONELOOP_HOST", value_name = "HOST", help_heading = "Listening")]
+    #[arg(value_parser = parse_host)]
     pub(crate) host: Option<String>,
 
     /// Connections that the kernel queues until they are accepted
@@ -98,7 +105,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_pin, help_heading = "Threads")]
     pub(crate) pin: Pin,
 
-    /// Most connections at once; more wait in the backlog [default: what the descriptor limit allows]
+    /// Most connections at once; more wait in the backlog [default and ceiling: what the descriptor limit allows]
     #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,
@@ -108,7 +115,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_header: usize,
 
-    /// Longest request target, up to 1m
+    /// Longest request target, up to --max-header
     #[arg(long, env = "ONELOOP_MAX_URI", value_name = "SIZE", default_value = "8k")]
     #[arg(value_parser = parse_head_size, help_heading = "Limits")]
     pub(crate) max_uri: usize,
@@ -189,12 +196,11 @@ pub(crate) struct Cli {
     pub(crate) log_level: Level,
 
     /// Say nothing but errors: no banner, --log-level error
-    #[arg(short, long, env = "ONELOOP_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Logs")]
-    #[arg(overrides_with = "verbose")]
+    #[arg(short, long, env = "ONELOOP_QUIET", value_parser = parse_switch, help_heading = "Logs")]
     pub(crate) quiet: bool,
 
     /// Say more: --log-level debug, and the counters at exit
-    #[arg(short, long, env = "ONELOOP_VERBOSE", value_parser = BoolishValueParser::new(), help_heading = "Logs")]
+    #[arg(short, long, env = "ONELOOP_VERBOSE", value_parser = parse_switch, help_heading = "Logs")]
     pub(crate) verbose: bool,
 }
 
@@ -246,27 +252,55 @@ impl Cli {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let matches = definition().try_get_matches_from(arguments)?;
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let matches = environment::matches(&definition(), &arguments).map_err(on_one_line)?;
         let mut cli = Self::from_arg_matches(&matches)?;
-        let is_flag = |id| is_flag(&matches, id);
         if let Some(root) = cli.root_argument.take() {
-            if is_flag("root") {
+            if is_flag(&matches, "root") {
                 return Err(conflict("ROOT was given twice: as an argument and with --root"));
             }
             cli.root = root;
         }
         cli.settle_addresses(&matches, port_variable)?;
-        if is_flag("verbose") && !is_flag("quiet") {
-            cli.quiet = false;
+        cli.settle_sizes(&matches)?;
+        cli.settle_level(&matches)?;
+        Ok(cli)
+    }
+
+    /// A flag beats the environment, and `log_level` beats its shorthands.
+    fn settle_level(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        match (is_flag(matches, "quiet"), is_flag(matches, "verbose")) {
+            (true, false) => self.verbose = false,
+            (false, true) => self.quiet = false,
+            _ if self.quiet && self.verbose => {
+                return Err(conflict("--quiet and --verbose contradict each other: give one or the other"));
+            }
+            _ => {}
         }
-        if !is_flag("log_level") {
-            cli.log_level = match (cli.quiet, cli.verbose) {
+        if !is_flag(matches, "log_level") {
+            self.log_level = match (self.quiet, self.verbose) {
                 (true, _) => Level::Error,
                 (false, true) => Level::Debug,
-                (false, false) => cli.log_level,
+                (false, false) => self.log_level,
             };
         }
-        Ok(cli)
+        Ok(())
+    }
+
+    /// A target is a part of its head. A limit that nobody asked for gives way.
+    fn settle_sizes(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if self.max_uri <= self.max_header {
+            return Ok(());
+        }
+        if matches.value_source("max_uri") != Some(ValueSource::DefaultValue) {
+            return Err(conflict(&format!(
+                "--max-uri allows {} bytes, which is more than the {} that --max-header allows for all of the \
+                 head: lower the one or raise the other",
+                self.max_uri, self.max_header
+            )));
+        }
+        self.max_uri = self.max_header;
+        Ok(())
     }
 
     /// A flag beats the environment, and within either of them `listen` beats its shorthands.
@@ -288,7 +322,10 @@ impl Cli {
             && let Some(variable) = variable.filter(|variable| !variable.is_empty())
         {
             let port = variable.to_str().and_then(|text| text.trim().parse().ok());
-            let message = || format!("the variable PORT is no port number: {}", variable.display());
+            let message = || {
+                let value = quoted(variable.display());
+                format!("invalid value {value} for the variable PORT: it must be a number from 0 to 65535")
+            };
             self.port = Some(port.ok_or_else(|| definition().error(ErrorKind::ValueValidation, message()))?);
         }
         Ok(())
@@ -298,6 +335,22 @@ impl Cli {
 /// The variables follow one rule, which the help states once.
 fn definition() -> clap::Command {
     Cli::command().mut_args(|argument| argument.hide_env(true))
+}
+
+/// What to say of each variable that looks like one of ours and is not.
+pub(crate) fn strange_variables() -> Vec<String> {
+    environment::strangers(&definition())
+}
+
+/// The error, with nothing in what it quotes that a terminal obeys.
+fn on_one_line(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(text)) = error.get(kind) {
+            let text = plain(text);
+            error.insert(kind, ContextValue::String(text));
+        }
+    }
+    error
 }
 
 fn is_flag(matches: &ArgMatches, id: &str) -> bool {
@@ -318,6 +371,10 @@ mod tests {
 
     fn read_with_port(arguments: &[&str], port: Option<&str>) -> Result<Cli, clap::Error> {
         Cli::read(std::iter::once("oneloop").chain(arguments.iter().copied()), port.map(Into::into))
+    }
+
+    fn shown(listen: &[Listen]) -> String {
+        listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -371,7 +428,7 @@ mod tests {
         assert_eq!(port(&["-p", "1"], Some("3000")), Some(1));
         assert_eq!(port(&["-a", "::1"], Some("3000")), Some(3000));
         assert_eq!(port(&["-l", "80"], Some("3000")), None);
-        assert_eq!(read(&["-l", "80", "-l", ":81"]).unwrap().listen, ["80", ":81"]);
+        assert_eq!(shown(&read(&["-l", "80", "-l", ":81"]).unwrap().listen), ":80 :81");
         assert_eq!(read(&["-l", "80", "-p", "81"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
         assert_eq!(read_with_port(&[], Some("http")).unwrap_err().exit_code(), 2);
     }
@@ -391,6 +448,11 @@ mod tests {
             (&["--helpers", "65"], "from 0 to 64"),
             (&["--backlog", "0"], "from 1 to 65535"),
             (&["a", "b"], "unexpected argument"),
+            (&["-l", "8080x"], "'8080x' for '--listen <ADDR>': it must be PORT"),
+            (&["-l", ""], "it must be PORT"),
+            (&["-a", "127.0.0.1:80"], "--listen 127.0.0.1:80"),
+            (&["-p", "a\x1b[31m"], r"'a\u{1b}[31m'"),
+            (&["--a\x1b[31m"], r"'--a\u{1b}[31m'"),
         ];
         for (arguments, expected) in table {
             let error = read(arguments).unwrap_err();
@@ -407,7 +469,20 @@ mod tests {
         assert_eq!(level(&["-q"]), Level::Error);
         assert_eq!(level(&["-v"]), Level::Debug);
         assert_eq!(level(&["-v", "--log-level", "trace"]), Level::Trace);
-        assert_eq!(level(&["-v", "-q"]), Level::Error);
+        assert_eq!(read(&["-v", "-q"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_target_is_not_longer_than_its_head() {
+        let sizes = |arguments: &[&str]| read(arguments).map(|cli| (cli.max_header, cli.max_uri));
+        assert_eq!(sizes(&["--max-header", "4k"]).unwrap(), (4096, 4096), "nobody asked for more");
+        assert_eq!(sizes(&["--max-header", "1m", "--max-uri", "1m"]).unwrap(), (1 << 20, 1 << 20));
+        for wrong in [&["--max-uri", "17k"][..], &["--max-uri", "8k", "--max-header", "4k"]] {
+            let error = sizes(wrong).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+            let line = error.to_string();
+            assert!(line.contains("--max-uri") && line.contains("--max-header"), "{line}");
+        }
     }
 
     /// The environment belongs to the whole process, so this runs in one of its own.
@@ -428,12 +503,12 @@ mod tests {
         }
         let cli = read_with_port(&[], Some("3000")).unwrap();
         assert_eq!(cli.header_timeout, Duration::from_secs(3));
-        assert_eq!((cli.listen, cli.port), (vec![":81".to_owned(), "unix:/s".to_owned()], None));
+        assert_eq!((shown(&cli.listen).as_str(), cli.port), (":81 unix:/s", None));
         assert_eq!((cli.root, cli.hidden, cli.log_level), (PathBuf::from("env"), true, Level::Warn));
         let cli = read(&["--header-timeout", "4s", "-a", "::1", "argument", "-v"]).unwrap();
         assert_eq!(cli.header_timeout, Duration::from_secs(4));
         assert_eq!((cli.listen, cli.port, cli.host.as_deref()), (vec![], Some(82), Some("::1")));
         assert_eq!((cli.root, cli.log_level), (PathBuf::from("argument"), Level::Debug));
-        assert_eq!(read(&["-l", "80"]).unwrap().listen, ["80"]);
+        assert_eq!(shown(&read(&["-l", "80"]).unwrap().listen), ":80");
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod os;
 mod server;
 mod settings;
+mod show;
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
@@ -17,15 +18,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Level};
+use os::Signals;
 use server::REPORT;
 use settings::{Machine, Settings};
 
 fn main() -> ExitCode {
+    // First of all: until then they end the process.
+    let signals = Signals::keep();
     let cli = match Cli::read(std::env::args_os(), std::env::var_os("PORT")) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match run(&cli) {
+    match run(&cli, signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be listening, which changes nothing.
@@ -36,12 +40,15 @@ fn main() -> ExitCode {
 }
 
 /// Diagnostics end with this function, so that the last of them come before the last word of `main`.
-fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error::Error>> {
     os::ignore_file_size_signal();
     let machine = Machine::look();
     let _flushed_at_the_end = start_diagnostics(cli.log_level);
+    for warning in cli::strange_variables() {
+        tracing::warn!("{warning}");
+    }
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
-    Ok(server::run(settings)?)
+    Ok(server::run(settings, signals)?)
 }
 
 /// Sends diagnostics to standard error from a thread of their own: when nobody reads them, lines are dropped and no

@@ -30,14 +30,23 @@ pub(crate) enum Request {
 pub(crate) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 
 impl Signals {
-    /// From here on signals are kept for [`Signals::take`] instead of ending the process.
+    /// From here on HUP and USR1 are kept for [`Signals::take`] instead of ending the process. Those to stop still
+    /// end it, as they should while a start waits for a name server or a disk.
     ///
     /// # Errors
     /// When the kernel has no descriptors left.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn keep() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
-        let signals = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1];
-        SignalDelivery::with_pipe(read, write, SignalOnly, signals).map(Self)
+        SignalDelivery::with_pipe(read, write, SignalOnly, [SIGHUP, SIGUSR1]).map(Self)
+    }
+
+    /// From here on those to stop are kept too: there is something to end in order.
+    ///
+    /// # Errors
+    /// When the kernel refuses a handler.
+    pub(crate) fn keep_stops(&self) -> io::Result<()> {
+        let handle = self.0.handle();
+        [SIGTERM, SIGINT, SIGQUIT].into_iter().try_for_each(|signal| handle.add_signal(signal))
     }
 
     /// What was asked for since the last time.
@@ -83,6 +92,12 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     let result = rustix::process::setrlimit(Resource::Nofile, raised);
     let effective = if result.is_ok() { limit.maximum } else { limit.current };
     effective.unwrap_or(u64::MAX)
+}
+
+/// Descriptors that the process has.
+pub(crate) fn open_descriptors() -> u64 {
+    // Counting takes one itself. Without /proc: the standard streams, and what signals come through.
+    std::fs::read_dir("/proc/self/fd").map_or(5, |open| (open.count() as u64).saturating_sub(1))
 }
 
 /// The processors that the process may run on.
@@ -206,12 +221,26 @@ mod tests {
 
     #[test]
     fn signals_wait_to_be_taken() {
-        let mut signals = Signals::listen().unwrap();
+        let mut signals = Signals::keep().unwrap();
+        signals.keep_stops().unwrap();
         assert_eq!(signals.take().count(), 0);
         signal_hook::low_level::raise(SIGUSR1).unwrap();
         signals.wait(Duration::from_secs(5));
         assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Report]);
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Reload]);
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Request::Stop]);
+    }
+
+    #[test]
+    fn what_is_opened_is_counted() {
+        // Other tests open and close some meanwhile, but not as many.
+        let before = open_descriptors();
+        let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let with_files = open_descriptors();
+        assert!(with_files > before + 100, "{before} {with_files}");
+        drop(files);
+        assert!(open_descriptors() < with_files - 100);
     }
 }

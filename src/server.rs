@@ -19,13 +19,14 @@ use worker::{Control, Counters, Handle, Phase, StartError};
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
+use crate::show::{plain, quoted};
 
 /// The target of messages that somebody asked for.
 pub(crate) const REPORT: &str = "report";
 /// How long the kernel may hold a connection back until the client has sent something.
 const DEFER_ACCEPT_S: i32 = 1;
 /// How often the end of the workers is looked for while they drain.
-const DRAIN_CHECK: Duration = Duration::from_millis(10);
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
 /// How long the workers have to drop everything, and the access log to write what it holds.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -41,8 +42,9 @@ struct Server {
 ///
 /// # Errors
 /// When it cannot start, or cannot go on.
-pub(crate) fn run(mut settings: Settings) -> Result<(), ServerError> {
-    let signals = Signals::listen().map_err(ServerError::Signals)?;
+pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Result<(), ServerError> {
+    let signals = signals.map_err(ServerError::Signals)?;
+    signals.keep_stops().map_err(ServerError::Signals)?;
     let listeners = bind(&mut settings)?;
     let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
     let (access_log, producers) = start_access_log(&settings)?;
@@ -58,7 +60,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), ServerError> {
     let result = server.accept_until_stopped(&mut acceptor);
     let totals = acceptor.totals();
     acceptor.close();
-    server.drain(settings.grace);
+    server.drain(settings.grace, totals);
     if settings.is_verbose {
         server.report(totals);
     }
@@ -128,7 +130,7 @@ fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
     format!(
         "oneloop {} serves {}\nlistening on {}\n{} workers, at most {} connections\n",
         env!("CARGO_PKG_VERSION"),
-        settings.root.display(),
+        plain(settings.root.display()),
         urls.join(", "),
         settings.processors.len(),
         settings.acceptor.connections_max,
@@ -142,7 +144,7 @@ fn url(local: &LocalAddress) -> String {
             format!("http://localhost:{} ({address})", address.port())
         }
         LocalAddress::Tcp(address) => format!("http://{address}"),
-        LocalAddress::Unix(_) => local.to_string(),
+        LocalAddress::Unix(_) => plain(local),
     }
 }
 
@@ -171,27 +173,38 @@ impl Server {
 
     /// Lets the workers finish what is in flight, within `grace` or until another signal to stop, and then drops
     /// the rest.
-    fn drain(&mut self, grace: Duration) {
+    fn drain(&mut self, grace: Duration, totals: acceptor::Totals) {
+        tracing::info!("stopping; open connections: {}", self.open_connections());
         self.control.enter(Phase::Draining);
         self.wake();
-        if self.wait_for_workers(grace) {
+        if self.wait_for_workers(grace, totals) {
             return;
         }
-        let cut: u64 = self.workers.iter().map(|worker| worker.counters().open_connections()).sum();
+        let cut = self.open_connections();
         if cut > 0 {
             tracing::warn!("connections cut off: {cut}; --grace gives them more time");
         }
         self.control.enter(Phase::Stopping);
         self.wake();
-        self.wait_for_workers(LAST_WAIT);
+        self.wait_for_workers(LAST_WAIT, totals);
+    }
+
+    fn open_connections(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.counters().open_connections()).sum()
     }
 
     /// Whether all workers ended in time, and without another signal to stop.
-    fn wait_for_workers(&mut self, patience: Duration) -> bool {
+    fn wait_for_workers(&mut self, patience: Duration, totals: acceptor::Totals) -> bool {
         let deadline = Instant::now() + patience;
         while !self.workers.iter().all(Handle::is_finished) {
-            let is_hurried = self.signals.take().any(|request| request == Request::Stop);
-            if is_hurried || Instant::now() >= deadline {
+            for request in self.signals.take() {
+                match request {
+                    Request::Stop => return false,
+                    Request::Reload => tracing::debug!("a reload while stopping is ignored"),
+                    Request::Report => self.report(totals),
+                }
+            }
+            if Instant::now() >= deadline {
                 return false;
             }
             self.signals.wait(DRAIN_CHECK);
@@ -283,6 +296,17 @@ fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
+/// What to do when the kernel is out of something.
+const SHORTAGE_ADVICE: &str = "raise `ulimit -n`, or free some memory";
+
+/// What to do when the root was there a moment ago, and cannot be opened.
+fn root_advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSYS | Errno::PERM) => "oneloop needs Linux 5.6 or later, and to be allowed openat2(2)",
+        _ => "give --root a directory or file that exists and is readable",
+    }
+}
+
 /// What to do when nobody can listen there.
 fn listen_advice(error: &io::Error, is_unix: bool) -> &'static str {
     match (error.kind(), is_unix) {
@@ -303,25 +327,29 @@ impl fmt::Display for ServerError {
         match self {
             Self::Listen { address, is_unix, source } => {
                 let (reason, advice) = (os::reason(source), listen_advice(source, *is_unix));
-                write!(f, "cannot listen on {address}: {reason}; {advice}")
+                write!(f, "cannot listen on {}: {reason}; {advice}", quoted(address))
             }
             Self::AccessLog { path, source } => write!(
                 f,
                 "cannot write the access log {}: {}; choose another --access-log",
-                path.display(),
+                quoted(path.display()),
                 os::reason(source)
             ),
-            Self::Signals(source) => write!(f, "cannot receive signals: {}", os::reason(source)),
+            Self::Signals(source) => {
+                write!(f, "cannot receive signals: {}; {SHORTAGE_ADVICE}", os::reason(source))
+            }
             Self::Worker(StartError::Root { path, source }) if !is_shortage(source) => {
-                write!(f, "cannot open {}: {}", path.display(), os::reason(source))
+                let (path, reason) = (quoted(path.display()), os::reason(source));
+                write!(f, "cannot open {path}: {reason}; {}", root_advice(source))
             }
             Self::Worker(StartError::Root { source, .. } | StartError::Loop(source)) => write!(
                 f,
-                "cannot start the workers: {}; choose fewer --workers, or raise the limits on descriptors and \
-                 threads",
+                "cannot start the workers: {}; use fewer --workers, or raise the limits on open files and threads",
                 os::reason(source)
             ),
-            Self::Acceptor(source) => write!(f, "cannot set up the acceptor: {}", os::reason(source)),
+            Self::Acceptor(source) => {
+                write!(f, "cannot set up the acceptor: {}; {SHORTAGE_ADVICE}", os::reason(source))
+            }
             Self::Accept(source) => source.fmt(f),
         }
     }
@@ -352,6 +380,7 @@ mod tests {
             (LocalAddress::Tcp("[::]:8080".parse().unwrap()), "http://localhost:8080 ([::]:8080)"),
             (LocalAddress::Tcp("[::1]:8080".parse().unwrap()), "http://[::1]:8080"),
             (LocalAddress::Unix(Some("/run/s".into())), "unix:/run/s"),
+            (LocalAddress::Unix(Some("/run/s\n".into())), r"unix:/run/s\n"),
         ];
         for (local, shown) in table {
             assert_eq!(url(&local), shown);
@@ -364,12 +393,43 @@ mod tests {
             ServerError::Listen { address: "x".into(), is_unix, source: kind.into() }.to_string()
         };
         let in_use = error(io::ErrorKind::AddrInUse, false);
-        assert!(in_use.starts_with("cannot listen on x: ") && in_use.ends_with("another --port"), "{in_use}");
+        assert!(
+            in_use.starts_with("cannot listen on 'x': ") && in_use.ends_with("another --port"),
+            "{in_use}"
+        );
         assert!(error(io::ErrorKind::PermissionDenied, false).contains("1024"));
         assert!(error(io::ErrorKind::PermissionDenied, true).contains("folder"));
         assert!(error(io::ErrorKind::NotFound, true).contains("--listen"));
         let source = Errno::ACCESS.into();
         let line = ServerError::Listen { address: "127.0.0.1:80".into(), is_unix: false, source }.to_string();
-        assert!(line.starts_with("cannot listen on 127.0.0.1:80: Permission denied; "), "{line}");
+        assert!(line.starts_with("cannot listen on '127.0.0.1:80': Permission denied; "), "{line}");
+    }
+
+    #[test]
+    fn a_failure_to_start_says_once_what_went_wrong_and_what_to_do() {
+        let root = |errno: Errno| {
+            ServerError::Worker(StartError::Root { path: "a\nb".into(), source: errno.into() })
+        };
+        let table = [
+            (
+                ServerError::Signals(Errno::MFILE.into()),
+                "cannot receive signals: Too many open files; ",
+                "ulimit",
+            ),
+            (ServerError::Acceptor(Errno::MFILE.into()), "cannot set up the acceptor: Too many", "ulimit"),
+            (
+                ServerError::Worker(StartError::Loop(Errno::AGAIN.into())),
+                "cannot start the workers: Resource temporarily unavailable; ",
+                "--workers",
+            ),
+            (root(Errno::MFILE), "cannot start the workers: Too many open files; ", "--workers"),
+            (root(Errno::ACCESS), r"cannot open 'a\nb': Permission denied; ", "--root"),
+            (root(Errno::NOSYS), r"cannot open 'a\nb': Function not implemented; ", "Linux 5.6"),
+        ];
+        for (error, start, advice) in table {
+            let line = error.to_string();
+            assert!(line.starts_with(start) && line.contains(advice) && !line.contains('\n'), "{line}");
+            assert_eq!(line.matches("cannot").count(), 1, "{line}");
+        }
     }
 }

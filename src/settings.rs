@@ -1,5 +1,7 @@
 //! From the command line to what each room reads: everything is validated here, once, and never per request.
 
+mod budget;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -12,15 +14,14 @@ use protocol::Limits;
 use worker::log_writer::Destination;
 use worker::{Deadlines, SiteSettings};
 
-use crate::cli::{Cli, DESCRIPTORS_CEILING, Pin, Symlinks, Workers};
+use crate::cli::{Cli, Listen, Pin, Symlinks, Workers};
 use crate::os;
+use crate::show::quoted;
+use budget::Budget;
 
 const DEFAULT_PORT: u16 = 8080;
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
-/// Descriptors of the process that are neither connections nor cached files, and those of each worker.
-const DESCRIPTORS_RESERVED: u64 = 64;
-const DESCRIPTORS_PER_WORKER: u64 = 4;
 /// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
 /// ours: only a header timeout beside which a second is small is worth the system calls saved.
 const DEFERRING_HEADER_MS_MIN: u64 = 5000;
@@ -30,6 +31,8 @@ const DEFERRING_HEADER_MS_MIN: u64 = 5000;
 pub(crate) struct Machine {
     /// Descriptors that the process may have.
     pub(crate) descriptors_max: u64,
+    /// Descriptors that it has already: standard streams, signals, and whatever it was started with.
+    pub(crate) descriptors_open: u64,
     /// Processors that it may run on.
     pub(crate) processors: Vec<usize>,
     /// Threads that can run at once, quotas of containers considered.
@@ -41,6 +44,7 @@ impl Machine {
     pub(crate) fn look() -> Self {
         Self {
             descriptors_max: os::raise_descriptor_limit(),
+            descriptors_open: os::open_descriptors(),
             processors: os::processors(),
             parallelism: num_cpus::get(),
         }
@@ -86,9 +90,13 @@ impl Settings {
             Workers::Auto => machine.parallelism.max(1),
             Workers::Count(count) => count,
         };
-        let listen = addresses(cli)?;
+        let access_log = access_log(cli.access_log.as_deref(), stdout_is_terminal);
+        let listen = forms(cli);
+        let listeners = listen.iter().filter(|listen| !listen.is_open()).count();
+        // First, because everything else opens something.
+        let budget = Budget::new(cli, machine, workers, listeners, access_log.is_some())?;
+        let listen = addresses(&listen)?;
         let root = check_root(&cli.root)?;
-        let budget = Budget::new(cli, machine, workers);
         let deadlines = deadlines(cli);
         let limits = Limits {
             head_bytes_max: cli.max_header,
@@ -115,46 +123,13 @@ impl Settings {
             processors: processors(&cli.pin, machine, workers)?,
             listen,
             defers_accept: deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
-            access_log: access_log(cli.access_log.as_deref(), stdout_is_terminal),
+            access_log,
             grace: cli.grace,
             root,
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
             helpers: cli.helpers,
         })
-    }
-}
-
-/// How the descriptors are shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Budget {
-    connections_max: u64,
-    open_files_max: usize,
-}
-
-impl Budget {
-    fn new(cli: &Cli, machine: &Machine, workers: usize) -> Self {
-        let workers = workers as u64;
-        let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
-        let wanted = cli.open_cache;
-        let open_files = wanted.min(descriptors / 4 / workers).max(1);
-        if open_files < wanted {
-            tracing::debug!(
-                "--open-cache lowered from {wanted} to {open_files}: \
-                 caches may take a quarter of the {descriptors} descriptors"
-            );
-        }
-        let reserved = DESCRIPTORS_RESERVED + workers * (DESCRIPTORS_PER_WORKER + open_files);
-        // With very few descriptors rather be short of them now and then than hardly serve at all.
-        let affordable = descriptors.saturating_sub(reserved).max(descriptors / 4).max(1);
-        let connections_max = cli.max_conns.unwrap_or(affordable);
-        if connections_max > affordable {
-            tracing::warn!(
-                "--max-conns {connections_max} is more than the limit of {descriptors} descriptors allows, \
-                 about {affordable}: raise it with `ulimit -n` or LimitNOFILE="
-            );
-        }
-        Self { connections_max, open_files_max: saturate(open_files) }
     }
 }
 
@@ -230,59 +205,46 @@ fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destin
     }
 }
 
-fn addresses(cli: &Cli) -> Result<Vec<Address>, SettingsError> {
-    if cli.listen.is_empty() {
-        let port = cli.port.unwrap_or(DEFAULT_PORT);
-        let host = cli.host.as_deref().unwrap_or_default();
-        let shown = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
-        return Ok(vec![endpoint(&shown, host, port)?]);
+/// Where to listen: as asked for, or what the shorthands stand for.
+fn forms(cli: &Cli) -> Vec<Listen> {
+    if !cli.listen.is_empty() {
+        return cli.listen.clone();
     }
-    let mut addresses = Vec::with_capacity(cli.listen.len());
-    for text in &cli.listen {
-        if text == "systemd" {
-            let sockets =
-                os::adopt_from_systemd().map_err(|source| SettingsError::inherited(text, source))?;
-            addresses.extend(sockets.into_iter().map(Address::Inherited));
-        } else {
-            addresses.push(parse_address(text)?);
+    let host = cli.host.clone().unwrap_or_default();
+    vec![Listen::Tcp { host, port: cli.port.unwrap_or(DEFAULT_PORT) }]
+}
+
+fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
+    let mut addresses = Vec::with_capacity(forms.len());
+    for form in forms {
+        let inherited = |source| SettingsError::Inherited { text: form.to_string(), source };
+        match form {
+            Listen::Tcp { host, port } => addresses.push(
+                endpoint(host, *port)
+                    .map_err(|source| SettingsError::Unresolved { text: form.to_string(), source })?,
+            ),
+            Listen::Unix(path) => addresses.push(Address::Unix(path.clone())),
+            Listen::Inherited(number) => {
+                addresses.push(Address::Inherited(os::adopt(*number).map_err(inherited)?));
+            }
+            Listen::Systemd => {
+                let sockets = os::adopt_from_systemd().map_err(inherited)?;
+                addresses.extend(sockets.into_iter().map(Address::Inherited));
+            }
         }
     }
     Ok(addresses)
 }
 
-fn parse_address(text: &str) -> Result<Address, SettingsError> {
-    let malformed = || SettingsError::Address { text: text.to_owned() };
-    if let Some(path) = text.strip_prefix("unix:") {
-        return if path.is_empty() { Err(malformed()) } else { Ok(Address::Unix(path.into())) };
-    }
-    if let Some(number) = text.strip_prefix("fd:") {
-        let number = number.parse().map_err(|_| malformed())?;
-        let descriptor = os::adopt(number).map_err(|source| SettingsError::inherited(text, source))?;
-        return Ok(Address::Inherited(descriptor));
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let port = port.parse().map_err(|_| malformed())?;
-    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(malformed());
-    }
-    endpoint(text, host, port)
-}
-
 /// An address to bind: every one of the machine for no host, the address itself, or what the name stands for.
 /// Of several addresses IPv4 is taken, as every client tries it.
-fn endpoint(text: &str, host: &str, port: u16) -> Result<Address, SettingsError> {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+fn endpoint(host: &str, port: u16) -> io::Result<Address> {
     if matches!(host, "" | "*" | "::") {
         return Ok(Address::DualStack { port });
     }
-    let unresolved = |source| SettingsError::Unresolved { text: text.to_owned(), source };
-    let found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(unresolved)?.collect();
+    let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
-    address.copied().map(Address::Tcp).ok_or_else(|| unresolved(io::Error::other("the name has no address")))
+    address.copied().map(Address::Tcp).ok_or_else(|| io::Error::other("the name has no address"))
 }
 
 /// What is wrong with the configuration, on this machine. One line: what, where, what to do.
@@ -295,10 +257,14 @@ pub(crate) enum SettingsError {
         /// What the kernel says.
         source: io::Error,
     },
-    /// Not a form of address.
-    Address {
-        /// As it was given.
-        text: String,
+    /// Not even one connection could be served.
+    Descriptors {
+        /// How many there are.
+        allowed: u64,
+        /// How many are enough.
+        least: u64,
+        /// What they are needed for.
+        workers: usize,
     },
     /// The host name means nothing here.
     Unresolved {
@@ -323,40 +289,40 @@ pub(crate) enum SettingsError {
     },
 }
 
-impl SettingsError {
-    fn inherited(text: &str, source: io::Error) -> Self {
-        Self::Inherited { text: text.to_owned(), source }
-    }
-}
-
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root { path, source } => write!(
                 f,
                 "cannot serve {}: {}; give --root a directory or file that exists and is readable",
-                path.display(),
+                quoted(path.display()),
                 os::reason(source)
             ),
-            Self::Address { text } => write!(
+            Self::Descriptors { allowed, least, workers } => write!(
                 f,
-                "cannot listen on {text}: that is no address; give --listen a PORT, HOST:PORT, [IPV6]:PORT, \
-                 unix:PATH, fd:N or systemd"
+                "cannot serve with at most {allowed} open files: raise `ulimit -n` to at least {least}{}",
+                if *workers > 1 { ", or use fewer --workers" } else { "" }
             ),
             Self::Unresolved { text, source } => write!(
                 f,
-                "cannot listen on {text}: {}; give --listen or --host an address or name of this machine",
+                "cannot listen on {}: {}; give --listen or --host an address or name of this machine",
+                quoted(text),
                 os::reason(source)
             ),
             Self::Inherited { text, source } => write!(
                 f,
-                "cannot listen on {text}: {}; start oneloop from what opens the sockets, or choose another --listen",
+                "cannot listen on {}: {}; start oneloop from what opens the sockets, or choose another --listen",
+                quoted(text),
                 os::reason(source)
             ),
-            Self::Processor { processor, allowed } => write!(
-                f,
-                "cannot bind a worker to processor {processor}: the process may run on {allowed:?}; change --pin"
-            ),
+            Self::Processor { processor, allowed } => {
+                let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+                let allowed = allowed.join(", ");
+                write!(
+                    f,
+                    "cannot bind a worker to processor {processor}: the process may run on {allowed}; change --pin"
+                )
+            }
         }
     }
 }
@@ -367,7 +333,7 @@ impl std::error::Error for SettingsError {
             Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
                 Some(source)
             }
-            Self::Address { .. } | Self::Processor { .. } => None,
+            Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }
 }
@@ -378,11 +344,16 @@ mod tests {
 
     const MACHINE: (u64, usize) = (20_000, 4);
 
-    fn machine() -> Machine {
-        Machine { descriptors_max: MACHINE.0, processors: vec![0, 1, 4, 5], parallelism: MACHINE.1 }
+    pub(super) fn machine() -> Machine {
+        Machine {
+            descriptors_max: MACHINE.0,
+            descriptors_open: 5,
+            processors: vec![0, 1, 4, 5],
+            parallelism: MACHINE.1,
+        }
     }
 
-    fn cli(arguments: &[&str]) -> Cli {
+    pub(super) fn cli(arguments: &[&str]) -> Cli {
         Cli::read(std::iter::once("oneloop").chain(arguments.iter().copied()), None).unwrap()
     }
 
@@ -390,57 +361,38 @@ mod tests {
         Settings::new(&cli(arguments), &machine(), false)
     }
 
+    fn shown(arguments: &[&str]) -> String {
+        let addresses = addresses(&forms(&cli(arguments))).unwrap();
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
-    fn every_form_of_address_is_understood() {
+    fn an_address_is_what_its_form_stands_for() {
         let table = [
             ("8080", "[::]:8080"),
-            (":80", "[::]:80"),
             ("*:80", "[::]:80"),
             ("[::]:80", "[::]:80"),
             ("0.0.0.0:80", "0.0.0.0:80"),
-            ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("[::1]:80", "[::1]:80"),
             ("localhost:8080", "127.0.0.1:8080"),
             ("unix:/run/a:b", "unix:/run/a:b"),
         ];
-        for (text, shown) in table {
-            assert_eq!(parse_address(text).unwrap().to_string(), shown, "{text}");
+        for (text, expected) in table {
+            assert_eq!(shown(&["-l", text]), expected);
         }
-        for wrong in
-            ["", ":", "host", "1.2.3.4", "::1:80", "[::1]", "a:65536", "80:", "unix:", "fd:x", "http://a:1"]
-        {
-            assert!(matches!(parse_address(wrong), Err(SettingsError::Address { .. })), "{wrong}");
+        for number in [1, 9999] {
+            let refused = addresses(&[Listen::Inherited(number)]);
+            assert!(matches!(refused, Err(SettingsError::Inherited { .. })), "{number}");
         }
-        assert!(matches!(parse_address("fd:9999"), Err(SettingsError::Inherited { .. })));
-        assert!(matches!(parse_address("fd:1"), Err(SettingsError::Inherited { .. })));
     }
 
     #[test]
     fn shorthands_make_one_address() {
-        let shown = |arguments: &[&str]| {
-            let addresses = addresses(&cli(arguments)).unwrap();
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
         assert_eq!(shown(&[]), "[::]:8080");
         assert_eq!(shown(&["-p", "0"]), "[::]:0");
         assert_eq!(shown(&["-a", "127.0.0.1"]), "127.0.0.1:8080");
         assert_eq!(shown(&["-a", "::1", "-p", "80"]), "[::1]:80");
         assert_eq!(shown(&["-l", "127.0.0.1:1", "-l", "unix:s"]), "127.0.0.1:1 unix:s");
-    }
-
-    #[test]
-    fn descriptors_are_shared_between_files_and_connections() {
-        let budget = |arguments: &[&str], descriptors_max, workers| {
-            let budget = Budget::new(&cli(arguments), &Machine { descriptors_max, ..machine() }, workers);
-            (budget.connections_max, budget.open_files_max)
-        };
-        assert_eq!(budget(&[], 20_000, 2), (20_000 - 64 - 2 * (4 + 2500), 2500));
-        assert_eq!(budget(&["--open-cache", "100"], 20_000, 2), (20_000 - 64 - 2 * 104, 100));
-        assert_eq!(budget(&["--max-conns", "7"], 20_000, 2), (7, 2500));
-        assert_eq!(budget(&["--max-conns", "30000"], 20_000, 2), (30_000, 2500));
-        assert_eq!(budget(&[], 64, 2), (16, 8), "few descriptors still serve");
-        assert_eq!(budget(&[], 3, 8), (1, 1));
-        assert_eq!(budget(&[], u64::MAX, 1).1, 4096);
     }
 
     #[test]
@@ -463,7 +415,7 @@ mod tests {
         assert!(root(&file).is_ok());
         for wrong in [folder.path().join("missing").as_path(), Path::new("/dev/null")] {
             let line = root(wrong).unwrap_err().to_string();
-            assert!(line.starts_with(&format!("cannot serve {}: ", wrong.display())), "{line}");
+            assert!(line.starts_with(&format!("cannot serve '{}': ", wrong.display())), "{line}");
             assert!(line.contains("--root") && !line.contains("os error") && !line.contains('\n'), "{line}");
         }
     }

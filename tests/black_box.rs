@@ -35,8 +35,10 @@ mod black_box {
     // How connections, files and the process behave over time.
     mod access_log;
     mod changing_files;
+    mod command_line;
     mod connections;
     mod deadlines;
+    mod descriptors;
     mod downloads;
     mod fairness;
     mod idle;

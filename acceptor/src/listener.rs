@@ -3,17 +3,20 @@
 //! Options that accepted sockets inherit are set here, once, instead of on every connection.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 use rustix::io::FdFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use worker::handoff::{Accepted, Peer};
+
+/// Read and write for everybody, whatever the umask says: connecting to a Unix socket takes the right to write.
+const SOCKET_MODE: u32 = 0o666;
 
 /// Where to listen.
 #[derive(Debug)]
@@ -47,7 +50,8 @@ impl fmt::Display for Address {
 pub enum LocalAddress {
     /// A TCP address with its real port.
     Tcp(SocketAddr),
-    /// A Unix socket and its path, if it has one.
+    /// A Unix socket and its path. An abstract one has `@` and its name instead, as `ss` shows it; one that was never
+    /// bound has neither.
     Unix(Option<PathBuf>),
 }
 
@@ -56,7 +60,7 @@ impl fmt::Display for LocalAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Self::Unix(None) => f.write_str("unix:"),
+            Self::Unix(None) => f.write_str("a Unix socket without a name"),
         }
     }
 }
@@ -108,8 +112,7 @@ impl Listener {
             socket.set_tcp_nodelay(true)?;
             (Listening::Tcp(OwnedFd::from(socket).into()), LocalAddress::Tcp(address))
         } else {
-            let path = local.as_pathname().map(Path::to_path_buf);
-            (Listening::Unix(OwnedFd::from(socket).into()), LocalAddress::Unix(path))
+            (Listening::Unix(OwnedFd::from(socket).into()), LocalAddress::Unix(unix_name(&local)))
         };
         Ok(Self { socket, local, _name: name })
     }
@@ -141,6 +144,12 @@ impl AsFd for Listener {
             Listening::Unix(listener) => listener.as_fd(),
         }
     }
+}
+
+fn unix_name(address: &SockAddr) -> Option<PathBuf> {
+    let named = || address.as_pathname().map(Path::to_path_buf);
+    let abstract_name = address.as_abstract_namespace();
+    abstract_name.map(|name| format!("@{}", String::from_utf8_lossy(name)).into()).or_else(named)
 }
 
 fn bind_tcp(address: SocketAddr, only_v6: bool, backlog: i32) -> io::Result<Socket> {
@@ -182,6 +191,8 @@ fn bind_unix(path: &Path, backlog: i32) -> io::Result<(Socket, SocketFile)> {
         result => result?,
     }
     let name = SocketFile::new(path)?;
+    // A front proxy runs as another user: who may connect is for the folder to say.
+    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
     socket.listen(backlog)?;
     Ok((socket, name))
 }
@@ -285,6 +296,7 @@ mod tests {
         let path = folder.path().join("socket");
         let listener = Listener::bind(Address::Unix(path.clone()), 16).unwrap();
         assert_eq!(listener.local_address().to_string(), format!("unix:{}", path.display()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
         let _client = UnixStream::connect(&path).unwrap();
         assert_eq!(listener.accept().unwrap().peer, Peer::Unix);
         let again = Listener::bind(Address::Unix(path.clone()), 16);
@@ -309,6 +321,15 @@ mod tests {
         let refused = Listener::bind(Address::Unix(path.clone()), 16);
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read(&path).unwrap(), b"not a socket");
+    }
+
+    #[test]
+    fn an_abstract_unix_socket_is_shown_by_its_name() {
+        let name = format!("oneloop-test-{}", std::process::id());
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(format!("\0{name}")).unwrap()).unwrap();
+        let listener = Listener::bind(Address::Inherited(socket.into()), 16).unwrap();
+        assert_eq!(listener.local_address().to_string(), format!("unix:@{name}"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Pin, Workers};
+use crate::show::quoted;
 
 /// Splits `12ms` into the number, if it fits into 64 bits, and the unit.
 fn split_unit(text: &str) -> Result<(Option<u64>, &str), String> {
@@ -12,6 +13,9 @@ fn split_unit(text: &str) -> Result<(Option<u64>, &str), String> {
         return Err("it must start with a digit".into());
     }
     let (number, unit) = text.split_at(digits);
+    if unit.starts_with(['.', ',']) {
+        return Err("it must be a whole number: use a smaller unit instead of a fraction".into());
+    }
     Ok((number.parse().ok(), unit))
 }
 
@@ -36,7 +40,7 @@ fn parse_milliseconds(text: &str) -> Result<Option<u64>, String> {
         "s" | "" => 1000,
         "m" => 60 * 1000,
         "h" => HOUR_MS,
-        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+        _ => return Err(format!("{} is no unit of time: use ms, s, m or h", quoted(unit))),
     };
     let milliseconds = number.and_then(|number| number.checked_mul(unit_ms));
     Ok(milliseconds.filter(|&milliseconds| milliseconds <= 365 * 24 * HOUR_MS))
@@ -61,7 +65,7 @@ fn parse_bytes(text: &str) -> Result<Option<u64>, String> {
         "k" | "K" => 10,
         "m" | "M" => 20,
         "g" | "G" => 30,
-        _ => return Err(format!("`{unit}` is no unit of size: use k, m or g")),
+        _ => return Err(format!("{} is no unit of size: use k, m or g", quoted(unit))),
     };
     Ok(number.and_then(|number| number.checked_mul(1 << shift)))
 }
@@ -102,6 +106,15 @@ fn parse_range(text: &str) -> Option<RangeInclusive<usize>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last && last < 1024).then_some(first..=last)
+}
+
+/// What a flag without a value is in the environment.
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("it must be true or false, yes or no, on or off, 1 or 0".into()),
+    }
 }
 
 pub(super) fn parse_file_name(text: &str) -> Result<String, String> {
@@ -177,6 +190,25 @@ mod tests {
         assert_eq!(parse_pin("0,2,4-6"), Ok(Pin::List(vec![0, 2, 4, 5, 6])));
         for wrong in ["", "1,", "5-4", "a", "0-99999999999", "-"] {
             assert!(parse_pin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_refused_as_such() {
+        for wrong in ["0.5", "1.5s", "1,5s", "2.", "0.1ms"] {
+            assert!(parse_time(wrong).unwrap_err().contains("whole number"), "{wrong}");
+            assert!(parse_deadline(wrong).unwrap_err().contains("whole number"), "{wrong}");
+        }
+        assert!(parse_size("1.5k").unwrap_err().contains("whole number"));
+        assert_eq!(parse_time("1\x1b").unwrap_err(), r"'\u{1b}' is no unit of time: use ms, s, m or h");
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false() {
+        let table =
+            [("1", Some(true)), ("YES", Some(true)), ("off", Some(false)), ("0", Some(false)), ("2", None)];
+        for (text, expected) in table {
+            assert_eq!(parse_switch(text).ok(), expected, "{text}");
         }
     }
 

@@ -4,18 +4,29 @@ use std::time::Duration;
 
 use super::client::{Client, eventually, request};
 use super::schedule::timed;
-use super::server::{Launch, Server};
+use super::server::{Launch, PATIENCE, Server};
 use super::tree::Tree;
 
 const DESCRIPTORS: u32 = 64;
 
-/// Makes the server accept until the kernel refuses, instead of stopping at a limit of its own.
-const OVERCOMMITTED: [&str; 2] = ["--max-conns", "1000"];
-
-/// A server with far more clients than descriptors. The first client has been served before.
-fn exhausted(tree: &Tree, flags: &[&str]) -> (Server, Client, Vec<Client>) {
+/// A server that is at its limit of connections, and the kernel at that of descriptors not yet.
+fn limited(tree: &Tree) -> (Server, Client, Vec<Client>) {
     let launch = Launch::new(tree.root()).descriptors_max(DESCRIPTORS);
-    let server = launch.flags(&["--idle-timeout", "60s"]).flags(flags).start();
+    exhaust(launch.flags(&["--idle-timeout", "60s"]).start())
+}
+
+/// A server that has lost most of its descriptors since it shared them out, so that the kernel refuses it more.
+fn starved(tree: &Tree) -> (Server, Client, Vec<Client>) {
+    let server = Server::start(&["--idle-timeout", "60s"], tree.root());
+    server.limit_descriptors(DESCRIPTORS);
+    let exhausted = exhaust(server);
+    let refused = eventually(PATIENCE, || exhausted.0.stderr().contains("Too many open files"));
+    assert!(refused, "{}", exhausted.0.stderr());
+    exhausted
+}
+
+/// Far more clients than descriptors. The first one has been served before.
+fn exhaust(server: Server) -> (Server, Client, Vec<Client>) {
     let mut first = server.connect();
     assert_eq!(first.get("/a.txt").content, b"a");
     let mut others: Vec<Client> = (0..4 * DESCRIPTORS).map(|_| server.connect()).collect();
@@ -39,19 +50,19 @@ fn expect_served_or_put_off(client: &mut Client, target: &str, content: &[u8]) {
 
 #[test]
 fn at_its_limit_of_connections_the_server_rests_and_recovers() {
-    expect_rest_and_recovery(&[]);
+    expect_rest_and_recovery(limited);
 }
 
 #[test]
 fn without_descriptors_the_server_rests_and_recovers() {
-    expect_rest_and_recovery(&OVERCOMMITTED);
+    expect_rest_and_recovery(starved);
 }
 
 #[track_caller]
-fn expect_rest_and_recovery(flags: &[&str]) {
+fn expect_rest_and_recovery(exhausted: fn(&Tree) -> (Server, Client, Vec<Client>)) {
     let tree = Tree::new(&[("a.txt", b"a")]);
     let _timed = timed();
-    let (server, mut first, others) = exhausted(&tree, flags);
+    let (server, mut first, others) = exhausted(&tree);
     let said = server.stderr().len();
     let used = server.process().processor_time_over(Duration::from_secs(2));
     assert!(used < Duration::from_millis(300), "{used:?} of processor time in two seconds of waiting");
@@ -74,7 +85,7 @@ fn a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_missing() {
     for name in &names {
         tree.write(name, name.as_bytes());
     }
-    let (_server, mut first, others) = exhausted(&tree, &OVERCOMMITTED);
+    let (_server, mut first, others) = starved(&tree);
     for name in &names {
         expect_served_or_put_off(&mut first, &format!("/{name}"), name.as_bytes());
     }

@@ -200,6 +200,17 @@ fn dot_files_are_hidden_under_every_spelling() {
     check(&server, &[("/.well-known/x", 200, "well-known"), ("/.git/../a.txt", 200, "a")]);
 }
 
+/// What is hidden is a name in a request; where a link may lead is the business of `--symlinks`.
+#[test]
+fn a_visible_link_shows_a_hidden_file() {
+    let tree = Tree::new(&[(".env", b"shown")]);
+    tree.link("visible", ".env");
+    for (flags, status, content) in [(&[][..], 200, "shown"), (&["--symlinks", "never"], 404, "")] {
+        let server = Server::start(flags, tree.root());
+        check(&server, &[("/visible", status, content), ("/.env", 404, "")]);
+    }
+}
+
 #[test]
 fn hidden_files_are_served_when_that_is_asked_for() {
     let tree = Tree::new(&[(".env", b"shown")]);

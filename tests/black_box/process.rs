@@ -55,11 +55,22 @@ impl Process {
         self.processor_time() - before
     }
 
+    /// Whether it catches the signal of that number.
+    pub(crate) fn catches(&self, signal: i32) -> bool {
+        let caught = u64::from_str_radix(&self.status("SigCgt:"), 16).expect("a mask");
+        caught >> (signal - 1) & 1 == 1
+    }
+
+    /// What a line of its status says.
+    fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(self.directory.join("status")).expect("status");
+        status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().into()
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(self.directory.join("status")).expect("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a figure in kB");
+        let line = self.status("VmRSS:");
+        let kibibytes: u64 = line.trim_end_matches(" kB").parse().expect("a figure in kB");
         kibibytes << 10
     }
 

@@ -27,7 +27,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Launch {
     binary: PathBuf,
     arguments: Vec<OsString>,
-    environment: Vec<(String, String)>,
+    environment: Vec<(String, OsString)>,
     descriptors_max: Option<u32>,
     unprivileged: bool,
     scratch: TempDir,
@@ -61,8 +61,8 @@ impl Launch {
     }
 
     /// Sets an environment variable.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.into(), value.into()));
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().into()));
         self
     }
 
@@ -208,6 +208,13 @@ impl Server {
         let current = rustix::process::getrlimit(Resource::Fsize);
         let limit = Rlimit { current: bytes.or(current.maximum), maximum: current.maximum };
         rustix::process::prlimit(Some(self.pid()), Resource::Fsize, limit).expect("prlimit");
+    }
+
+    /// Takes descriptors away from it: it may open no more while it has so many.
+    pub(crate) fn limit_descriptors(&self, count: u32) {
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(count.into()), maximum };
+        rustix::process::prlimit(Some(self.pid()), Resource::Nofile, limit).expect("prlimit");
     }
 
     /// Asks it to finish what is in flight and to end.

@@ -1,14 +1,18 @@
 //! Signals: an end in order, an end at once, a reload.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{Client, eventually, request};
+use super::process::Process;
 use super::schedule::timed;
-use super::server::Server;
+use super::server::{PATIENCE, Server};
 use super::tree::{Tree, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -127,6 +131,51 @@ fn a_second_signal_ends_at_once() {
         assert!(server.exited().is_none(), "the first signal waits for the download");
         server.signal(second);
         server.wait_exit(SECOND * 3);
+    }
+}
+
+#[test]
+fn while_draining_counters_are_shown_and_a_reload_is_not_done() {
+    let (_tree, mut server) = site(&["--grace", "20s", "-t", "1", "--log-level", "debug"]);
+    let _timed = timed();
+    let (mut client, mut received) = download_begun(&server, b"");
+    server.terminate();
+    let said = eventually(PATIENCE, || server.stderr().contains("stopping; open connections: 1\n"));
+    assert!(said, "{}", server.stderr());
+    assert_eq!(server.counters(1)[0].get("open"), 1);
+    server.signal(Signal::HUP);
+    let said = eventually(PATIENCE, || server.stderr().contains("reload while stopping is ignored"));
+    let stderr = server.stderr();
+    assert!(said && !stderr.contains("anew"), "{stderr}");
+    finish_slowly(&mut client, &mut received);
+    assert_eq!(server.wait_exit(SECOND * 5).code(), Some(0));
+}
+
+/// The earliest that can be held: when help is printed, the command line is being read.
+#[test]
+fn a_signal_during_the_start_ends_it_only_when_it_means_to() {
+    for (signals, ends) in [(&[Signal::HUP, Signal::USR1][..], false), (&[Signal::TERM][..], true)] {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        // Full, so that whoever writes to it waits.
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[b'x'; 512]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop"));
+        let mut child = command.arg("--help").stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+        drop(command);
+        let process = Process::new(child.id());
+        assert!(eventually(PATIENCE, || process.catches(Signal::USR1.as_raw())), "HUP and USR1 would end it");
+        let pid = Pid::from_child(&child);
+        for &signal in signals {
+            kill_process(pid, signal).unwrap();
+        }
+        std::thread::sleep(SECOND / 10);
+        assert_eq!(child.try_wait().unwrap().is_some(), ends, "{signals:?}");
+        let mut printed = Vec::new();
+        reader.read_to_end(&mut printed).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), ends.then_some(Signal::TERM.as_raw()));
+        assert_eq!(printed.windows(7).any(|window| window == b"--grace"), !ends);
     }
 }
 
