@@ -35,6 +35,9 @@ pub const WARM_BYTES: u64 = 1 << 20;
 pub const READ_BYTES: u64 = 256 << 10;
 /// How far ahead the kernel is asked to read on by itself, while what was read is being sent.
 const AHEAD_BYTES: u64 = 2 << 20;
+/// How much the kernel is asked for at once: of a longer request it would leave out the rest (readahead(2); 128 KiB
+/// is what it takes by default). Each is a read of its own, and they are under way side by side.
+const AHEAD_STEP_BYTES: u64 = 128 << 10;
 /// Bytes copied at once to bring a file into memory.
 const SCRATCH_BYTES: usize = 128 << 10;
 
@@ -241,8 +244,13 @@ impl Window {
 
     /// Asks the kernel to go on reading behind the window while the window is being sent. Only a hint.
     fn read_ahead(&self) {
-        let length = NonZeroU64::new(self.bytes.saturating_add(AHEAD_BYTES));
-        let _ = rustix::fs::fadvise(&self.file, self.offset, length, Advice::WillNeed);
+        let end = self.offset.saturating_add(self.bytes).saturating_add(AHEAD_BYTES).min(self.stamp.size());
+        let mut at = self.offset;
+        while at < end {
+            let length = NonZeroU64::new(AHEAD_STEP_BYTES.min(end - at));
+            let _ = rustix::fs::fadvise(&self.file, at, length, Advice::WillNeed);
+            at += AHEAD_STEP_BYTES;
+        }
     }
 }
 
