@@ -10,11 +10,12 @@ use bytes::{Bytes, BytesMut};
 use protocol::http1::encode;
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Status, date, media_type};
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
+use crate::cold::{Helpers, SharedFile};
 
 /// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
 const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
@@ -55,13 +56,47 @@ impl Stamp {
             changed: (stat.st_ctime as i64, nanoseconds(stat.st_ctime_nsec as u64)),
         }
     }
+
+    /// The stamp that the file system has now, whatever the kernel remembers of it. May wait.
+    ///
+    /// # Errors
+    /// What statx(2) fails with.
+    pub fn asked_for(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::by_statx(file, AtFlags::STATX_FORCE_SYNC)
+    }
+
+    /// The stamp that the kernel remembers, however old. Never waits.
+    ///
+    /// # Errors
+    /// What statx(2) fails with.
+    pub fn remembered(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::by_statx(file, AtFlags::STATX_DONT_SYNC)
+    }
+
+    fn by_statx(file: BorrowedFd<'_>, sync: AtFlags) -> Result<Self, Errno> {
+        let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | sync, StatxFlags::BASIC_STATS)?;
+        Ok(Self {
+            device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            size: stat.stx_size,
+            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        })
+    }
+
+    /// Whether a file that was `earlier` when a part of it was sent is still the same one there, as far as can be
+    /// told: it may have grown.
+    #[must_use]
+    pub fn is_continuation_of(&self, earlier: &Self) -> bool {
+        self.size > earlier.size || (self.size == earlier.size && self.modified == earlier.modified)
+    }
 }
 
 /// An open file, ready to be served.
 #[derive(Debug)]
 pub struct Representation {
     /// Shared with the helper threads that read it.
-    file: Arc<OwnedFd>,
+    file: Arc<SharedFile>,
     residency: Residency,
     /// Whether all of it was seen to be in memory since it was last checked.
     is_warm: Cell<bool>,
@@ -90,7 +125,7 @@ impl Representation {
     ) -> Result<Self, Obstacle> {
         let residency = Residency::of(file.as_fd(), is_local);
         let may_wait = patience == Patience::MayWait || residency == Residency::Trusted;
-        let (stamp, memory) = load(&file, Stamp::of(stat), may_wait)?;
+        let (stamp, memory) = load(&file, Stamp::of(stat), residency, may_wait)?;
         let validators = Validators {
             entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
             // Never later than Date (RFC 9110 §8.8.2.1).
@@ -111,7 +146,7 @@ impl Representation {
         encode::status_line(&mut head_not_modified, Status::NotModified);
         head_not_modified.extend_from_slice(&fields);
         Ok(Self {
-            file: Arc::new(file),
+            file: Arc::new(SharedFile::new(file)),
             residency,
             is_warm: Cell::new(false),
             stamp,
@@ -150,8 +185,15 @@ impl Representation {
 
     /// The descriptor, for a helper thread to keep while it reads.
     #[must_use]
-    pub fn shared_file(&self) -> Arc<OwnedFd> {
+    pub fn shared_file(&self) -> Arc<SharedFile> {
         Arc::clone(&self.file)
+    }
+
+    /// Lets helpers close the file, if that may have to wait.
+    pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
+        if let Some(file) = Arc::get_mut(&mut self.file).filter(|_| self.residency == Residency::Distrusted) {
+            file.leave_closing_to(helpers);
+        }
     }
 
     /// What tells this version of the file from another.
@@ -241,10 +283,17 @@ impl Representation {
     }
 
     /// Whether the file behind the descriptor is still what it was: its content is about to be sent from there.
+    /// Where fstat(2) may wait, this is what the kernel remembers; whoever reads the file asks again.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.memory.is_some()
-            || rustix::fs::fstat(&self.file).is_ok_and(|stat| Stamp::of(&stat) == self.stamp)
+        let stamp = match self.residency {
+            _ if self.memory.is_some() => return true,
+            Residency::Distrusted => Stamp::remembered(self.file()),
+            Residency::Probed | Residency::Trusted => {
+                rustix::fs::fstat(&*self.file).map(|stat| Stamp::of(&stat))
+            }
+        };
+        stamp.is_ok_and(|stamp| stamp == self.stamp)
     }
 }
 
@@ -259,17 +308,30 @@ fn validator_fields(validators: &Validators) -> Bytes {
 
 /// The content of a small file, with the stamp that the file had both before and after it was read. A file that
 /// will not hold still is sent from its descriptor like a large one.
-fn load(file: &OwnedFd, mut stamp: Stamp, may_wait: bool) -> Result<(Stamp, Option<Bytes>), Obstacle> {
+fn load(
+    file: &OwnedFd,
+    mut stamp: Stamp,
+    residency: Residency,
+    may_wait: bool,
+) -> Result<(Stamp, Option<Bytes>), Obstacle> {
+    let ask = || match residency {
+        Residency::Distrusted => Stamp::asked_for(file.as_fd()),
+        Residency::Probed | Residency::Trusted => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
+    };
     for _ in 0..READ_ATTEMPTS {
         if stamp.size > MEMORY_FILE_BYTES_MAX {
             break;
         }
         let content = read_whole(file, stamp.size, may_wait)?;
-        let after = Stamp::of(&rustix::fs::fstat(file).map_err(read_failure)?);
+        let after = ask().map_err(read_failure)?;
         if after == stamp && content.len() as u64 == stamp.size {
             return Ok((stamp, Some(content)));
         }
         stamp = after;
+    }
+    if residency == Residency::Distrusted {
+        // Its length is promised before any of it is read.
+        stamp = ask().map_err(read_failure)?;
     }
     Ok((stamp, None))
 }
