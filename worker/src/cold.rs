@@ -11,7 +11,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -48,13 +48,32 @@ pub struct SharedFile {
     /// There until it is dropped.
     descriptor: Option<OwnedFd>,
     closer: Option<Arc<Helpers>>,
+    /// How much of it, from the beginning, helpers have read lately.
+    warm_bytes: AtomicU64,
 }
 
 impl SharedFile {
     /// A file that is closed by whoever drops it last.
     #[must_use]
     pub const fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor: Some(descriptor), closer: None }
+        Self { descriptor: Some(descriptor), closer: None, warm_bytes: AtomicU64::new(0) }
+    }
+
+    /// How much of the file, from the beginning, helpers have brought into memory since that was last forgotten.
+    #[must_use]
+    pub fn warm_bytes(&self) -> u64 {
+        self.warm_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What was brought into memory may have left it.
+    pub fn forget_warm(&self) {
+        self.warm_bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn add_warm(&self, from: u64, to: u64) {
+        if from <= self.warm_bytes() {
+            self.warm_bytes.fetch_max(to, Ordering::Relaxed);
+        }
     }
 
     /// From now on it is closed by a helper.
@@ -293,6 +312,7 @@ impl Window {
                 bytes => done += bytes as u64,
             }
         }
+        self.file.add_warm(self.offset, self.offset.saturating_add(done));
         Ok(())
     }
 

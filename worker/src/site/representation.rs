@@ -100,6 +100,9 @@ pub struct Representation {
     residency: Residency,
     /// Whether all of it was seen to be in memory since it was last checked.
     is_warm: Cell<bool>,
+    /// Whether a part of it was seen not to be. Then more may be on its way into memory, and until helpers have
+    /// read it all nothing is sure.
+    is_cold: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
     validators: Validators,
@@ -124,8 +127,7 @@ impl Representation {
         patience: Patience,
     ) -> Result<Self, Obstacle> {
         let residency = Residency::of(file.as_fd(), is_local);
-        let may_wait = patience == Patience::MayWait || residency == Residency::Trusted;
-        let (stamp, memory) = load(&file, Stamp::of(stat), residency, may_wait)?;
+        let (stamp, memory) = load(&file, Stamp::of(stat), residency, patience == Patience::MayWait)?;
         let validators = Validators {
             entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
             // Never later than Date (RFC 9110 §8.8.2.1).
@@ -149,6 +151,7 @@ impl Representation {
             file: Arc::new(SharedFile::new(file)),
             residency,
             is_warm: Cell::new(false),
+            is_cold: Cell::new(false),
             stamp,
             is_settled: stamp.modified.0.max(stamp.changed.0).saturating_add(SETTLED_AFTER_S) <= unix_s,
             validators,
@@ -211,35 +214,42 @@ impl Representation {
     /// Whether this part of the file can be sent without waiting for a disk, as far as can be told.
     #[must_use]
     pub fn is_resident(&self, offset: u64, bytes: u64) -> bool {
-        match self.residency {
-            Residency::Trusted => true,
-            Residency::Distrusted => false,
-            Residency::Probed if self.is_warm.get() => true,
-            Residency::Probed if self.stamp.size > WARM_BYTES_MAX => {
-                residency::is_resident(self.file(), offset, bytes)
-            }
-            Residency::Probed => {
-                self.is_warm.set(residency::is_resident(self.file(), 0, self.stamp.size));
-                self.is_warm.get() || residency::is_resident(self.file(), offset, bytes)
-            }
+        if self.residency == Residency::Distrusted {
+            return false;
         }
+        if self.is_cold.get() {
+            if self.file.warm_bytes() < self.stamp.size {
+                return false;
+            }
+            self.is_cold.set(false);
+            self.is_warm.set(self.stamp.size <= WARM_BYTES_MAX);
+        }
+        if self.is_warm.get() {
+            return true;
+        }
+        if self.stamp.size <= WARM_BYTES_MAX && residency::is_resident(self.file(), 0, self.stamp.size) {
+            self.is_warm.set(true);
+            return true;
+        }
+        let is_resident = residency::is_resident(self.file(), offset, bytes);
+        if !is_resident {
+            self.file.forget_warm();
+            self.is_cold.set(true);
+        }
+        is_resident
     }
 
     /// Appends a small part of the file to `out`, if it is in memory and all there: reading it and sending it with
     /// its head costs less than having it sent. False, and nothing appended, if it is not.
     pub fn copy_now(&self, offset: u64, bytes: u64, out: &mut BytesMut) -> bool {
-        if bytes > MEMORY_FILE_BYTES_MAX || self.residency == Residency::Distrusted {
+        if bytes > MEMORY_FILE_BYTES_MAX || self.residency != Residency::Probed {
             return false;
         }
         let start = out.len();
         let end = start + usize::try_from(bytes).unwrap_or(0);
         out.resize(end, 0);
         let Some(part) = out.get_mut(start..) else { return false };
-        let read = match self.residency {
-            Residency::Trusted => rustix::io::pread(&self.file, part, offset),
-            _ => residency::read_now(self.file(), part, offset),
-        };
-        let is_whole = read.is_ok_and(|read| read as u64 == bytes);
+        let is_whole = residency::read_now(self.file(), part, offset).is_ok_and(|read| read as u64 == bytes);
         if !is_whole {
             out.truncate(start);
         }
@@ -289,7 +299,7 @@ impl Representation {
         let stamp = match self.residency {
             _ if self.memory.is_some() => return true,
             Residency::Distrusted => Stamp::remembered(self.file()),
-            Residency::Probed | Residency::Trusted => {
+            Residency::Probed | Residency::Mute => {
                 rustix::fs::fstat(&*self.file).map(|stat| Stamp::of(&stat))
             }
         };
@@ -316,7 +326,7 @@ fn load(
 ) -> Result<(Stamp, Option<Bytes>), Obstacle> {
     let ask = || match residency {
         Residency::Distrusted => Stamp::asked_for(file.as_fd()),
-        Residency::Probed | Residency::Trusted => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
+        Residency::Probed | Residency::Mute => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
     };
     for _ in 0..READ_ATTEMPTS {
         if stamp.size > MEMORY_FILE_BYTES_MAX {
