@@ -9,13 +9,13 @@
 
 use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 use protocol::Status;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::Advice;
@@ -35,18 +35,77 @@ pub const WARM_BYTES: u64 = 1 << 20;
 pub const READ_BYTES: u64 = 256 << 10;
 /// How far ahead the kernel is asked to read on by itself, while what was read is being sent.
 const AHEAD_BYTES: u64 = 2 << 20;
+/// How much the kernel is asked for at once: of a longer request it would leave out the rest (readahead(2); 128 KiB
+/// is what it takes by default). Each is a read of its own, and they are under way side by side.
+const AHEAD_STEP_BYTES: u64 = 128 << 10;
 /// Bytes copied at once to bring a file into memory.
 const SCRATCH_BYTES: usize = 128 << 10;
+
+/// An open file, which loops and helpers share. Closing one may mean waiting, too: for FUSE it asks the process
+/// behind the file system to flush. Such a file is handed to a helper instead of being closed.
+#[derive(Debug)]
+pub struct SharedFile {
+    /// There until it is dropped.
+    descriptor: Option<OwnedFd>,
+    closer: Option<Arc<Helpers>>,
+    /// How much of it, from the beginning, helpers have read lately.
+    warm_bytes: AtomicU64,
+}
+
+impl SharedFile {
+    /// A file that is closed by whoever drops it last.
+    #[must_use]
+    pub const fn new(descriptor: OwnedFd) -> Self {
+        Self { descriptor: Some(descriptor), closer: None, warm_bytes: AtomicU64::new(0) }
+    }
+
+    /// How much of the file, from the beginning, helpers have brought into memory since that was last forgotten.
+    #[must_use]
+    pub fn warm_bytes(&self) -> u64 {
+        self.warm_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What was brought into memory may have left it.
+    pub fn forget_warm(&self) {
+        self.warm_bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn add_warm(&self, from: u64, to: u64) {
+        if from <= self.warm_bytes() {
+            self.warm_bytes.fetch_max(to, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on it is closed by a helper.
+    pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
+        self.closer = Some(Arc::clone(helpers));
+    }
+}
+
+impl AsFd for SharedFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // No file can be read from the one that stands in.
+        self.descriptor.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd)
+    }
+}
+
+impl Drop for SharedFile {
+    fn drop(&mut self) {
+        if let Some((closer, descriptor)) = self.closer.take().zip(self.descriptor.take()) {
+            closer.close(descriptor);
+        }
+    }
+}
 
 /// A part of a file.
 #[derive(Debug)]
 pub struct Window {
     /// The file.
-    pub file: Arc<OwnedFd>,
+    pub file: Arc<SharedFile>,
     /// What it was when its length was promised.
     pub stamp: Stamp,
     /// Whether this is where the response begins: then the file must be the very version that was promised.
-    /// Afterwards it may grow, as logs do, but not shrink.
+    /// Afterwards it may grow, as logs do, but neither shrink nor be written anew.
     pub is_first: bool,
     /// Where the part begins.
     pub offset: u64,
@@ -118,13 +177,16 @@ impl Inbox {
 /// The helper threads.
 pub struct Helpers {
     jobs: ArrayQueue<Job>,
-    /// Counts the jobs, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
+    /// Files to be closed: no more than there can be descriptors.
+    closing: SegQueue<OwnedFd>,
+    /// Counts both, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
     semaphore: OwnedFd,
 }
 
 impl std::fmt::Debug for Helpers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Helpers").field("jobs", &self.jobs.len()).finish_non_exhaustive()
+        let (jobs, closing) = (self.jobs.len(), self.closing.len());
+        f.debug_struct("Helpers").field("jobs", &jobs).field("closing", &closing).finish_non_exhaustive()
     }
 }
 
@@ -136,7 +198,8 @@ impl Helpers {
     /// When the kernel refuses an eventfd or a thread.
     pub fn start(threads: usize) -> io::Result<Arc<Self>> {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
-        let helpers = Arc::new(Self { jobs: ArrayQueue::new(QUEUE_MAX), semaphore });
+        let helpers =
+            Arc::new(Self { jobs: ArrayQueue::new(QUEUE_MAX), closing: SegQueue::new(), semaphore });
         for index in 0..threads {
             let helpers = Arc::clone(&helpers);
             thread::Builder::new().name(format!("helper-{index}")).spawn(move || helpers.help())?;
@@ -157,36 +220,66 @@ impl Helpers {
         let job = Job { id, ticket: Arc::downgrade(&ticket), task, inbox: Arc::clone(inbox) };
         self.jobs.push(job).map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
-        // Fails only when 2⁶⁴ − 2 jobs wait.
-        let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
+        self.wake_one();
         Ok(Ticket(ticket))
     }
 
-    fn help(&self) {
+    fn close(&self, descriptor: OwnedFd) {
+        self.closing.push(descriptor);
+        self.wake_one();
+    }
+
+    fn wake_one(&self) {
+        // Fails only when 2⁶⁴ − 2 jobs wait.
+        let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
+    }
+
+    /// Does jobs and closes files in turn: so neither waits for all of the other, and no more files are opened
+    /// than are closed.
+    fn help(self: &Arc<Self>) {
         let mut scratch = vec![0; SCRATCH_BYTES];
+        let mut is_close_next = false;
         loop {
             let mut count = [0; 8];
             if matches!(rustix::io::read(&self.semaphore, &mut count), Err(error) if error != Errno::INTR) {
                 return;
             }
-            let Some(job) = self.jobs.pop() else { continue };
-            let outcome = match job.ticket.strong_count() {
-                0 => Outcome::Cancelled,
-                _ => catch_unwind(AssertUnwindSafe(|| job.task.run(&mut scratch))).unwrap_or(Outcome::Failed),
-            };
-            // There is room: no more are outstanding than fit.
-            let _ = job.inbox.done.push((job.id, outcome));
-            // A worker that has ended needs no wake.
-            let _ = job.inbox.waker.wake();
+            is_close_next = !is_close_next;
+            if is_close_next && self.close_one() {
+                continue;
+            }
+            match self.jobs.pop() {
+                Some(job) => self.work(job, &mut scratch),
+                None => drop(self.close_one()),
+            }
         }
+    }
+
+    /// Whether there was a file to be closed.
+    fn close_one(&self) -> bool {
+        self.closing.pop().is_some()
+    }
+
+    fn work(self: &Arc<Self>, job: Job, scratch: &mut [u8]) {
+        let outcome = match job.ticket.strong_count() {
+            0 => Outcome::Cancelled,
+            _ => catch_unwind(AssertUnwindSafe(|| job.task.run(self, scratch))).unwrap_or(Outcome::Failed),
+        };
+        // There is room: no more are outstanding than fit.
+        let _ = job.inbox.done.push((job.id, outcome));
+        // A worker that has ended needs no wake.
+        let _ = job.inbox.waker.wake();
     }
 }
 
 impl Task {
-    fn run(self, scratch: &mut [u8]) -> Outcome {
+    fn run(self, helpers: &Arc<Helpers>, scratch: &mut [u8]) -> Outcome {
         match self {
             Self::Open(mut opening) => {
-                let opened = opening.run();
+                let mut opened = opening.run();
+                if let Ok(Opened::File(representation)) = &mut opened {
+                    representation.leave_closing_to(helpers);
+                }
                 Outcome::Opened(opening, opened)
             }
             Self::Warm(window) => match window.warm(scratch) {
@@ -219,6 +312,7 @@ impl Window {
                 bytes => done += bytes as u64,
             }
         }
+        self.file.add_warm(self.offset, self.offset.saturating_add(done));
         Ok(())
     }
 
@@ -234,19 +328,25 @@ impl Window {
             }
         }
         content.truncate(filled);
-        let now = Stamp::of(&rustix::fs::fstat(&self.file)?);
-        let is_intact = now == self.stamp || (!self.is_first && now.size() >= self.stamp.size());
+        // Asked for after the bytes were read: whatever they were, they were it before this.
+        let now = Stamp::asked_for(self.file.as_fd())?;
+        let is_intact = now == self.stamp || (!self.is_first && now.is_continuation_of(&self.stamp));
         Ok(is_intact.then_some(content))
     }
 
     /// Asks the kernel to go on reading behind the window while the window is being sent. Only a hint.
     fn read_ahead(&self) {
-        let length = NonZeroU64::new(self.bytes.saturating_add(AHEAD_BYTES));
-        let _ = rustix::fs::fadvise(&self.file, self.offset, length, Advice::WillNeed);
+        let end = self.offset.saturating_add(self.bytes).saturating_add(AHEAD_BYTES).min(self.stamp.size());
+        let mut at = self.offset;
+        while at < end {
+            let length = NonZeroU64::new(AHEAD_STEP_BYTES.min(end - at));
+            let _ = rustix::fs::fadvise(&*self.file, at, length, Advice::WillNeed);
+            at += AHEAD_STEP_BYTES;
+        }
     }
 }
 
-fn pread(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+fn pread(file: &SharedFile, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     loop {
         match rustix::io::pread(file, &mut *buffer, offset) {
             Err(Errno::INTR) => {}
@@ -258,7 +358,6 @@ fn pread(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::fd::AsFd;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -274,7 +373,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         let stamp = Stamp::of(&rustix::fs::fstat(file.as_fd()).unwrap());
-        Window { file: Arc::new(file.into()), stamp, is_first: true, offset, bytes }
+        Window { file: Arc::new(SharedFile::new(file.into())), stamp, is_first: true, offset, bytes }
     }
 
     fn wait(inbox: &Inbox) -> (ConnectionId, Outcome) {

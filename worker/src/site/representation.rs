@@ -10,11 +10,12 @@ use bytes::{Bytes, BytesMut};
 use protocol::http1::encode;
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Status, date, media_type};
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
+use crate::cold::{Helpers, SharedFile};
 
 /// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
 const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
@@ -55,16 +56,53 @@ impl Stamp {
             changed: (stat.st_ctime as i64, nanoseconds(stat.st_ctime_nsec as u64)),
         }
     }
+
+    /// The stamp that the file system has now, whatever the kernel remembers of it. May wait.
+    ///
+    /// # Errors
+    /// What statx(2) fails with.
+    pub fn asked_for(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::by_statx(file, AtFlags::STATX_FORCE_SYNC)
+    }
+
+    /// The stamp that the kernel remembers, however old. Never waits.
+    ///
+    /// # Errors
+    /// What statx(2) fails with.
+    pub fn remembered(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::by_statx(file, AtFlags::STATX_DONT_SYNC)
+    }
+
+    fn by_statx(file: BorrowedFd<'_>, sync: AtFlags) -> Result<Self, Errno> {
+        let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | sync, StatxFlags::BASIC_STATS)?;
+        Ok(Self {
+            device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            size: stat.stx_size,
+            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        })
+    }
+
+    /// Whether a file that was `earlier` when a part of it was sent is still the same one there, as far as can be
+    /// told: it may have grown.
+    #[must_use]
+    pub fn is_continuation_of(&self, earlier: &Self) -> bool {
+        self.size > earlier.size || (self.size == earlier.size && self.modified == earlier.modified)
+    }
 }
 
 /// An open file, ready to be served.
 #[derive(Debug)]
 pub struct Representation {
     /// Shared with the helper threads that read it.
-    file: Arc<OwnedFd>,
+    file: Arc<SharedFile>,
     residency: Residency,
     /// Whether all of it was seen to be in memory since it was last checked.
     is_warm: Cell<bool>,
+    /// Whether a part of it was seen not to be. Then more may be on its way into memory, and until helpers have
+    /// read it all nothing is sure.
+    is_cold: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
     validators: Validators,
@@ -89,8 +127,7 @@ impl Representation {
         patience: Patience,
     ) -> Result<Self, Obstacle> {
         let residency = Residency::of(file.as_fd(), is_local);
-        let may_wait = patience == Patience::MayWait || residency == Residency::Trusted;
-        let (stamp, memory) = load(&file, Stamp::of(stat), may_wait)?;
+        let (stamp, memory) = load(&file, Stamp::of(stat), residency, patience == Patience::MayWait)?;
         let validators = Validators {
             entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
             // Never later than Date (RFC 9110 §8.8.2.1).
@@ -111,9 +148,10 @@ impl Representation {
         encode::status_line(&mut head_not_modified, Status::NotModified);
         head_not_modified.extend_from_slice(&fields);
         Ok(Self {
-            file: Arc::new(file),
+            file: Arc::new(SharedFile::new(file)),
             residency,
             is_warm: Cell::new(false),
+            is_cold: Cell::new(false),
             stamp,
             is_settled: stamp.modified.0.max(stamp.changed.0).saturating_add(SETTLED_AFTER_S) <= unix_s,
             validators,
@@ -150,8 +188,15 @@ impl Representation {
 
     /// The descriptor, for a helper thread to keep while it reads.
     #[must_use]
-    pub fn shared_file(&self) -> Arc<OwnedFd> {
+    pub fn shared_file(&self) -> Arc<SharedFile> {
         Arc::clone(&self.file)
+    }
+
+    /// Lets helpers close the file, if that may have to wait.
+    pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
+        if let Some(file) = Arc::get_mut(&mut self.file).filter(|_| self.residency == Residency::Distrusted) {
+            file.leave_closing_to(helpers);
+        }
     }
 
     /// What tells this version of the file from another.
@@ -169,35 +214,42 @@ impl Representation {
     /// Whether this part of the file can be sent without waiting for a disk, as far as can be told.
     #[must_use]
     pub fn is_resident(&self, offset: u64, bytes: u64) -> bool {
-        match self.residency {
-            Residency::Trusted => true,
-            Residency::Distrusted => false,
-            Residency::Probed if self.is_warm.get() => true,
-            Residency::Probed if self.stamp.size > WARM_BYTES_MAX => {
-                residency::is_resident(self.file(), offset, bytes)
-            }
-            Residency::Probed => {
-                self.is_warm.set(residency::is_resident(self.file(), 0, self.stamp.size));
-                self.is_warm.get() || residency::is_resident(self.file(), offset, bytes)
-            }
+        if self.residency == Residency::Distrusted {
+            return false;
         }
+        if self.is_cold.get() {
+            if self.file.warm_bytes() < self.stamp.size {
+                return false;
+            }
+            self.is_cold.set(false);
+            self.is_warm.set(self.stamp.size <= WARM_BYTES_MAX);
+        }
+        if self.is_warm.get() {
+            return true;
+        }
+        if self.stamp.size <= WARM_BYTES_MAX && residency::is_resident(self.file(), 0, self.stamp.size) {
+            self.is_warm.set(true);
+            return true;
+        }
+        let is_resident = residency::is_resident(self.file(), offset, bytes);
+        if !is_resident {
+            self.file.forget_warm();
+            self.is_cold.set(true);
+        }
+        is_resident
     }
 
     /// Appends a small part of the file to `out`, if it is in memory and all there: reading it and sending it with
     /// its head costs less than having it sent. False, and nothing appended, if it is not.
     pub fn copy_now(&self, offset: u64, bytes: u64, out: &mut BytesMut) -> bool {
-        if bytes > MEMORY_FILE_BYTES_MAX || self.residency == Residency::Distrusted {
+        if bytes > MEMORY_FILE_BYTES_MAX || self.residency != Residency::Probed {
             return false;
         }
         let start = out.len();
         let end = start + usize::try_from(bytes).unwrap_or(0);
         out.resize(end, 0);
         let Some(part) = out.get_mut(start..) else { return false };
-        let read = match self.residency {
-            Residency::Trusted => rustix::io::pread(&self.file, part, offset),
-            _ => residency::read_now(self.file(), part, offset),
-        };
-        let is_whole = read.is_ok_and(|read| read as u64 == bytes);
+        let is_whole = residency::read_now(self.file(), part, offset).is_ok_and(|read| read as u64 == bytes);
         if !is_whole {
             out.truncate(start);
         }
@@ -241,10 +293,17 @@ impl Representation {
     }
 
     /// Whether the file behind the descriptor is still what it was: its content is about to be sent from there.
+    /// Where fstat(2) may wait, this is what the kernel remembers; whoever reads the file asks again.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.memory.is_some()
-            || rustix::fs::fstat(&self.file).is_ok_and(|stat| Stamp::of(&stat) == self.stamp)
+        let stamp = match self.residency {
+            _ if self.memory.is_some() => return true,
+            Residency::Distrusted => Stamp::remembered(self.file()),
+            Residency::Probed | Residency::Mute => {
+                rustix::fs::fstat(&*self.file).map(|stat| Stamp::of(&stat))
+            }
+        };
+        stamp.is_ok_and(|stamp| stamp == self.stamp)
     }
 }
 
@@ -259,17 +318,30 @@ fn validator_fields(validators: &Validators) -> Bytes {
 
 /// The content of a small file, with the stamp that the file had both before and after it was read. A file that
 /// will not hold still is sent from its descriptor like a large one.
-fn load(file: &OwnedFd, mut stamp: Stamp, may_wait: bool) -> Result<(Stamp, Option<Bytes>), Obstacle> {
+fn load(
+    file: &OwnedFd,
+    mut stamp: Stamp,
+    residency: Residency,
+    may_wait: bool,
+) -> Result<(Stamp, Option<Bytes>), Obstacle> {
+    let ask = || match residency {
+        Residency::Distrusted => Stamp::asked_for(file.as_fd()),
+        Residency::Probed | Residency::Mute => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
+    };
     for _ in 0..READ_ATTEMPTS {
         if stamp.size > MEMORY_FILE_BYTES_MAX {
             break;
         }
         let content = read_whole(file, stamp.size, may_wait)?;
-        let after = Stamp::of(&rustix::fs::fstat(file).map_err(read_failure)?);
+        let after = ask().map_err(read_failure)?;
         if after == stamp && content.len() as u64 == stamp.size {
             return Ok((stamp, Some(content)));
         }
         stamp = after;
+    }
+    if residency == Residency::Distrusted {
+        // Its length is promised before any of it is read.
+        stamp = ask().map_err(read_failure)?;
     }
     Ok((stamp, None))
 }

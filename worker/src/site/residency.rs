@@ -20,8 +20,9 @@ const PROBE_STRIDE_BYTES: u64 = 128 << 10;
 pub enum Residency {
     /// It answers at once, also when the answer is no.
     Probed,
-    /// It cannot be asked, but is local: memory itself, or a layer over local files.
-    Trusted,
+    /// It does not say, but is local: a layer over other file systems (overlayfs has no `RWF_NOWAIT`), or a plain
+    /// one.
+    Mute,
     /// It cannot be asked, and another process or machine may be behind it.
     Distrusted,
 }
@@ -31,7 +32,7 @@ impl Residency {
     #[must_use]
     pub fn of(file: BorrowedFd<'_>, is_local: bool) -> Self {
         match read_now(file, &mut [0], 0) {
-            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if is_local => Self::Trusted,
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if is_local => Self::Mute,
             Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Self::Distrusted,
             _ => Self::Probed,
         }
@@ -46,7 +47,8 @@ pub fn read_now(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<
     rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
 }
 
-/// Whether this part of a file is in memory, as far as can be told without reading it all.
+/// Whether this part of a file is in memory, as far as can be told without reading it all. Pages that are on
+/// their way there count as well, so this says nothing about a file that has just begun to be read.
 #[must_use]
 pub fn is_resident(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> bool {
     sys::is_cached(file, offset, bytes).unwrap_or_else(|_| is_resident_by_probes(file, offset, bytes))
@@ -56,12 +58,12 @@ fn is_resident_by_probes(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> bool 
     let last = offset.saturating_add(bytes.saturating_sub(1));
     let mut at = offset;
     while at < last {
-        if read_now(file, &mut [0], at) == Err(Errno::AGAIN) {
+        if read_now(file, &mut [0], at).is_err() {
             return false;
         }
         at = at.saturating_add(PROBE_STRIDE_BYTES);
     }
-    read_now(file, &mut [0], last) != Err(Errno::AGAIN)
+    read_now(file, &mut [0], last).is_ok()
 }
 
 /// Whether a file system is known to be local: opening what is in its caches asks no other process or machine.
