@@ -110,7 +110,7 @@ impl World {
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
-        let cx = context(root);
+        let cx = context(root, !prefix.is_empty());
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -349,7 +349,10 @@ impl World {
     }
 }
 
-fn context(directory: &Path) -> Context {
+/// Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
+/// the page cache what happens.
+fn context(directory: &Path, is_cold: bool) -> Context {
+    let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
         index: vec!["index.html".to_owned()],
@@ -371,11 +374,11 @@ fn context(directory: &Path) -> Context {
     let root = Root::open(directory, Symlinks::Inside).unwrap();
     let mut cx = Context::new(
         &settings,
-        Site::new(site, Arc::new(root), Patience::Never),
+        Site::new(site, Arc::new(root), patience),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, 1_800_000_000),
     );
-    cx.helpers = Some(places::helpers());
+    cx.helpers = is_cold.then(places::helpers);
     cx
 }
