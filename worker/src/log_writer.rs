@@ -308,7 +308,8 @@ impl Drain {
         if self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             self.warned_at = Some(Instant::now());
             let errors = self.shared.write_errors.get();
-            tracing::warn!(%error, errors, path = ?self.path, "{what}");
+            let path = self.path.as_deref().unwrap_or(Path::new("-")).display();
+            tracing::warn!(%error, errors, %path, "{what}");
         }
     }
 }
