@@ -48,6 +48,7 @@ mod black_box {
     // Programs that people use.
     mod browser;
 
-    // Bugs by number.
+    // Bugs by number, and what a review found.
     mod regression;
+    mod reviewed;
 }
