@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::client::{Client, eventually, request};
-use super::schedule::skip;
+use super::schedule::{skip, timed};
 use super::server::{Launch, PATIENCE, Server};
 use super::tree::{Tree, pattern};
 
@@ -62,4 +62,53 @@ fn ten_panics_in_a_row_do_not_end_the_process() {
     assert_eq!(server.counters(1)[0].get("panics"), 10);
     server.terminate();
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+/// A response on its way to a client that is slow to take it. So small that the kernel of the server's side takes
+/// it whole: the server is done with it long before its client.
+struct SlowDownload {
+    client: Client,
+    expected: Vec<u8>,
+}
+
+impl SlowDownload {
+    /// Asks for `/file.bin`, whose content is `length` bytes of the pattern.
+    #[track_caller]
+    fn begin(server: &Server, request: &[u8], length: usize) -> Self {
+        let mut client = Client::connect_with_window(server.address(), 16 << 10);
+        client.send(request);
+        assert_eq!(client.response_head().content_length(), Some(length as u64));
+        Self { client, expected: pattern(length) }
+    }
+
+    /// Takes the content, 100 kB a second for three seconds, and says `bytes` at some of the tenths of a second.
+    /// All of it has to arrive; what comes then is up to the caller.
+    #[track_caller]
+    fn finish(mut self, bytes: &[u8], at_tenths: &[u32]) -> Client {
+        let mut rest = self.expected.as_slice();
+        let mut compare = |received: &[u8]| {
+            let (here, after) = rest.split_at(received.len());
+            assert!(here == received, "wrong bytes, {} from the end", rest.len());
+            rest = after;
+        };
+        let start = Instant::now();
+        for tenth in 0..30 {
+            if at_tenths.contains(&tenth) {
+                self.client.send_to_deaf(bytes);
+            }
+            self.client.content(10_000, &mut compare);
+            std::thread::sleep((start + SECOND / 10 * (tenth + 1)).saturating_duration_since(Instant::now()));
+        }
+        self.client.content(self.expected.len() as u64 - 300_000, &mut compare);
+        self.client
+    }
+}
+
+#[test]
+fn a_stray_line_behind_the_last_request_costs_no_tail() {
+    let tree = Tree::new(&[("file.bin", &pattern(1_000_000))]);
+    let server = Server::start(&[], tree.root());
+    let _timed = timed();
+    let download = SlowDownload::begin(&server, b"GET /file.bin HTTP/1.0\r\n\r\n", 1_000_000);
+    download.finish(b"\r\n", &[5, 15, 25]).expect_closed();
 }
