@@ -112,3 +112,18 @@ fn a_stray_line_behind_the_last_request_costs_no_tail() {
     let download = SlowDownload::begin(&server, b"GET /file.bin HTTP/1.0\r\n\r\n", 1_000_000);
     download.finish(b"\r\n", &[5, 15, 25]).expect_closed();
 }
+
+#[test]
+fn a_request_while_the_server_ends_costs_no_tail() {
+    let tree = Tree::new(&[("file.bin", &pattern(600_000)), ("a.txt", b"a")]);
+    let mut server = Server::start(&["--grace", "20s"], tree.root());
+    let _timed = timed();
+    let download = SlowDownload::begin(&server, &request("GET", "/file.bin", &[]), 600_000);
+    server.terminate();
+    let mut client = download.finish(&request("GET", "/a.txt", &[]), &[5, 15]);
+    // The others may be answered or not.
+    while let Some(response) = client.response_or_end() {
+        assert_eq!(response.content, b"a");
+    }
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
