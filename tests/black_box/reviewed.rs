@@ -127,3 +127,15 @@ fn a_request_while_the_server_ends_costs_no_tail() {
     }
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
+
+#[test]
+fn a_request_behind_the_idle_timeout_costs_no_tail() {
+    let tree = Tree::new(&[("file.bin", &pattern(1_000_000)), ("a.txt", b"a")]);
+    let server = Server::start(&["--idle-timeout", "1s"], tree.root());
+    let _timed = timed();
+    let download = SlowDownload::begin(&server, &request("GET", "/file.bin", &[]), 1_000_000);
+    let mut client = download.finish(&request("GET", "/a.txt", &[]), &[18]);
+    if let Some(response) = client.response_or_end() {
+        assert_eq!(response.content, b"a");
+    }
+}
