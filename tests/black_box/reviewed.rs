@@ -1,5 +1,6 @@
 //! What a review of the server found: one test for each finding, from the outside.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, eventually, request};
@@ -138,4 +139,56 @@ fn a_request_behind_the_idle_timeout_costs_no_tail() {
     if let Some(response) = client.response_or_end() {
         assert_eq!(response.content, b"a");
     }
+}
+
+/// Many parts of one byte and then the whole of a large file, read in turns: slowly but steadily, 40 kB a second,
+/// and then quickly, so that the server can go on until the socket is full once more.
+#[track_caller]
+fn read_parts_slowly(server: &Server, whole: &[u8], heads: usize) {
+    // The socket holds megabytes, which are some 10,000 responses.
+    const PARTS: usize = 30_000;
+    // A small window, since the loopback interface acknowledges in lumps of its size: so the server hears several
+    // times a second that its client is reading.
+    let mut client = Client::connect_with_window(server.address(), 8 << 10);
+    let pipeline = [
+        request("HEAD", "/file.bin", &[]).repeat(heads),
+        request("GET", "/file.bin", &["Range: bytes=0-0"]).repeat(PARTS),
+        request("GET", "/file.bin", &[]),
+    ];
+    let mut writer = client.writer();
+    let writing = std::thread::spawn(move || writer.write_all(&pipeline.concat()));
+    for _ in 0..heads {
+        client.response_head();
+    }
+    for index in 0..PARTS {
+        // 12 responses of 350 bytes at a time, for two and a half seconds.
+        if index < 18_000 && index % 6_000 < 300 && index % 12 == 0 {
+            std::thread::sleep(SECOND / 10);
+        }
+        let response = client.response();
+        assert_eq!((response.status, response.content.as_slice()), (206, &whole[..1]));
+    }
+    assert_eq!(client.response_head().content_length(), Some(whole.len() as u64));
+    let mut rest = whole;
+    client.content(whole.len() as u64, |bytes| {
+        assert!(rest.starts_with(bytes), "wrong bytes, {} from the end", rest.len());
+        rest = &rest[bytes.len()..];
+    });
+    writing.join().unwrap().expect("everything was asked for");
+}
+
+#[test]
+fn a_steady_slow_reader_of_many_small_parts_is_not_reset() {
+    let whole = pattern(8 << 20);
+    let tree = Tree::new(&[("file.bin", &whole)]);
+    let server = Server::start(&["--send-timeout", "1s"], tree.root());
+    let _timed = timed();
+    // Whether the socket is full behind a head or behind content is up to the kernel; so there are several
+    // clients, each with something else in front.
+    std::thread::scope(|scope| {
+        for heads in [0, 5, 10, 15] {
+            let (server, whole) = (&server, whole.as_slice());
+            scope.spawn(move || read_parts_slowly(server, whole, heads));
+        }
+    });
 }
