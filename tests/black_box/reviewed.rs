@@ -1,10 +1,15 @@
 //! What a review of the server found: one test for each finding, from the outside.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::client::{Client, eventually, request};
-use super::schedule::{skip, timed};
+use super::process::this_thread_waited_for_processor;
+use super::schedule::{heavy, skip, timed};
 use super::server::{Launch, PATIENCE, Server};
 use super::tree::{Tree, pattern};
 
@@ -191,4 +196,61 @@ fn a_steady_slow_reader_of_many_small_parts_is_not_reset() {
             scope.spawn(move || read_parts_slowly(server, whole, heads));
         }
     });
+}
+
+/// The worst latency of a client that asks again and again for two seconds. The time for which the kernel let
+/// others have the processor is not counted: it says how busy the machine is.
+#[track_caller]
+fn worst_latency(server: &Server, client: &mut Client) -> Duration {
+    let waited = || server.process().waited_for_processor() + this_thread_waited_for_processor();
+    let start = Instant::now();
+    let mut worst = Duration::ZERO;
+    while start.elapsed() < SECOND * 2 {
+        let (asked, waited_before) = (Instant::now(), waited());
+        assert_eq!(client.get("/a.txt").content, b"a");
+        let latency = asked.elapsed();
+        worst = worst.max(latency.saturating_sub(waited() - waited_before));
+    }
+    worst
+}
+
+/// A client that sends content without end, in chunks of one byte, which are slower to read than to send. Returns
+/// how many chunks it got rid of.
+fn talk_endlessly(address: SocketAddr, is_over: &AtomicBool) -> usize {
+    const CHUNKS: usize = 10_000;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Segments as large as the loopback interface's come one at a time, with a pause behind each.
+    socket.set_tcp_mss(8 << 10).expect("TCP_MAXSEG");
+    socket.connect(&address.into()).expect("connect");
+    let mut client = Client::over(socket.into());
+    client.send(&request("POST", "/a.txt", &["Transfer-Encoding: chunked"]));
+    assert_eq!(client.response().status, 405);
+    let chunks = b"1\r\nc\r\n".repeat(CHUNKS);
+    let mut sent_chunks = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        client.send_to_deaf(&chunks);
+        sent_chunks += CHUNKS;
+    }
+    sent_chunks
+}
+
+#[test]
+fn endless_request_content_starves_nobody() {
+    let _heavy = heavy();
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let server = Server::start(&["-t", "1", "--max-body", "10g"], tree.root());
+    let (address, is_over) = (server.address(), AtomicBool::new(false));
+    let mut other = server.connect();
+    assert_eq!(other.get("/a.txt").content, b"a");
+    let (worst, sent_chunks) = std::thread::scope(|scope| {
+        let talkers: Vec<_> = (0..4).map(|_| scope.spawn(|| talk_endlessly(address, &is_over))).collect();
+        let listening = scope.spawn(|| worst_latency(&server, &mut other));
+        // Whatever becomes of it, the talkers have to hear that it is over.
+        let worst = listening.join();
+        is_over.store(true, Ordering::Relaxed);
+        let sent_chunks: usize = talkers.into_iter().map(|talker| talker.join().expect("a talker")).sum();
+        (worst.expect("the other client is answered"), sent_chunks)
+    });
+    assert!(sent_chunks > 1_000_000, "only {sent_chunks} chunks of content: that was no load");
+    assert!(worst < SECOND / 20, "{worst:?}");
 }
