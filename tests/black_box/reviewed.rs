@@ -254,3 +254,25 @@ fn endless_request_content_starves_nobody() {
     assert!(sent_chunks > 1_000_000, "only {sent_chunks} chunks of content: that was no load");
     assert!(worst < SECOND / 20, "{worst:?}");
 }
+
+#[test]
+fn a_refused_head_request_gets_no_content() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let server = Server::start(&[], tree.root());
+    let long = "x".repeat(60_000);
+    let table = [
+        (400, "HEAD /a.txt HTTP/1.1\r\n\r\n".to_owned()),
+        (400, "HEAD /a.txt HTTP/1.1\r\nHost: x\r\nContent-Length: some\r\n\r\n".to_owned()),
+        (414, format!("HEAD /{long} HTTP/1.1\r\nHost: x\r\n\r\n")),
+        (431, format!("HEAD /a.txt HTTP/1.1\r\nHost: x\r\nLong: {long}\r\n\r\n")),
+    ];
+    for (status, request) in table {
+        let mut client = server.connect();
+        client.send(request.as_bytes());
+        let response = client.response_head();
+        assert_eq!(response.status, status);
+        assert!(response.closes(), "{:?}", response.head());
+        // Not one byte may come before the end.
+        client.expect_closed();
+    }
+}
