@@ -276,3 +276,20 @@ fn a_refused_head_request_gets_no_content() {
         client.expect_closed();
     }
 }
+
+#[test]
+fn an_end_waits_briefly_for_clients_that_only_have_to_talk() {
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let mut server = Server::start(&["--grace", "20s"], tree.root());
+    let _timed = timed();
+    let mut refused = server.connect();
+    refused.send(b"BAD\r\n\r\n");
+    assert_eq!(refused.response().status, 400);
+    refused.expect_closed();
+    let mut half = server.connect();
+    half.send(b"GET /a.txt HTTP/1.1\r\nHost: x");
+    std::thread::sleep(SECOND / 5);
+    server.terminate();
+    // Two seconds by design; five if it waited as long as it does otherwise.
+    assert_eq!(server.wait_exit(SECOND * 4).code(), Some(0));
+}
