@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
 use super::client::{Client, eventually, request};
@@ -292,4 +293,22 @@ fn an_end_waits_briefly_for_clients_that_only_have_to_talk() {
     server.terminate();
     // Two seconds by design; five if it waited as long as it does otherwise.
     assert_eq!(server.wait_exit(SECOND * 4).code(), Some(0));
+}
+
+#[test]
+fn a_hup_right_after_the_start_is_not_lost() {
+    let tree = Tree::new(&[("1/a.txt", b"first"), ("2/a.txt", b"second")]);
+    for round in 0..20 {
+        let root = format!("current-{round}");
+        tree.link(&root, "1");
+        let server = Launch::new(&tree.path(&root)).flags(&["-t", "4"]).start();
+        tree.link("next", "2");
+        std::fs::rename(tree.path("next"), tree.path(&root)).unwrap();
+        server.signal(Signal::HUP);
+        let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+        let is_new = eventually(SECOND * 3, || {
+            clients.iter_mut().all(|client| client.get("/a.txt").content == b"second")
+        });
+        assert!(is_new, "round {round}: a worker serves the old tree");
+    }
 }
