@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::client::{Client, eventually, request};
 use super::process::this_thread_waited_for_processor;
@@ -311,4 +311,22 @@ fn a_hup_right_after_the_start_is_not_lost() {
         });
         assert!(is_new, "round {round}: a worker serves the old tree");
     }
+}
+
+#[test]
+fn a_peer_that_vanishes_is_no_error_of_the_server() {
+    let tree = Tree::new(&[("file.bin", &pattern(8 << 20)), ("a.txt", b"a")]);
+    let server = Server::start(&["-t", "1", "-v"], tree.root());
+    for _ in 0..20 {
+        let mut client = Client::connect_with_window(server.address(), 64 << 10);
+        client.send(&request("GET", "/file.bin", &[]));
+        client.response_head();
+        client.content(10_000, |_| ());
+        SockRef::from(&client.writer()).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+    let are_gone = eventually(PATIENCE, || server.counters(1)[0].get("closed") == 20);
+    assert!(are_gone, "{:?}", server.counters(1));
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
+    let stderr = server.stderr();
+    assert!(!stderr.contains("ERROR"), "{stderr}");
 }
