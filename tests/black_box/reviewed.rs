@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::client::{Client, eventually, request};
-use super::process::this_thread_waited_for_processor;
+use super::process::{raise_descriptor_limit, this_thread_waited_for_processor};
 use super::schedule::{heavy, skip, timed};
 use super::server::{Launch, PATIENCE, Server};
 use super::tree::{Tree, pattern};
@@ -329,4 +329,29 @@ fn a_peer_that_vanishes_is_no_error_of_the_server() {
     assert_eq!(server.connect().get("/a.txt").content, b"a");
     let stderr = server.stderr();
     assert!(!stderr.contains("ERROR"), "{stderr}");
+}
+
+#[test]
+fn a_crowd_that_asks_for_missing_names_hears_that_they_are_missing() {
+    const COUNT: usize = 3_000;
+    let _heavy = heavy();
+    if raise_descriptor_limit() < COUNT as u64 + 1_000 {
+        let test = "reviewed::a_crowd_that_asks_for_missing_names_hears_that_they_are_missing";
+        return skip(test, "too few descriptors");
+    }
+    let tree = Tree::new(&[("a.txt", b"a")]);
+    let server = Server::start(&["-t", "2"], tree.root());
+    let mut clients: Vec<Client> = (0..COUNT).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/a.txt").content, b"a");
+    }
+    // The server finds all the requests at once when it wakes up.
+    server.signal(Signal::STOP);
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(&request("GET", &format!("/missing-{index}"), &[]));
+    }
+    server.signal(Signal::CONT);
+    let statuses: Vec<u16> = clients.iter_mut().map(|client| client.response().status).collect();
+    let others = statuses.iter().filter(|&&status| status != 404).count();
+    assert_eq!(others, 0, "answers other than 404; 503: {}", statuses.contains(&503));
 }
