@@ -16,6 +16,9 @@ use super::tree::{Tree, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// After this long a change must be seen by every new request.
+const SEEN_WITHIN: Duration = Duration::from_millis(1_500);
+
 /// A server that panics when `/panic` is asked for; builds without debug assertions cannot.
 fn fault_server(test: &str, flags: &[&str], root: &std::path::Path) -> Option<Server> {
     if !cfg!(debug_assertions) {
@@ -354,4 +357,33 @@ fn a_crowd_that_asks_for_missing_names_hears_that_they_are_missing() {
     let statuses: Vec<u16> = clients.iter_mut().map(|client| client.response().status).collect();
     let others = statuses.iter().filter(|&&status| status != 404).count();
     assert_eq!(others, 0, "answers other than 404; 503: {}", statuses.contains(&503));
+}
+
+#[test]
+fn what_comes_and_goes_is_seen_soon() {
+    let large = pattern(1_000_000);
+    let table: [(&str, &str, &[u8]); 4] = [
+        ("/small.bin", "small.bin", b"small"),
+        ("/large.bin", "large.bin", &large),
+        ("/directory/", "directory/index.html", b"index"),
+        ("/new/a.bin", "new/a.bin", b"in a directory that is new, too"),
+    ];
+    let tree = Tree::new(&[]);
+    let server = Server::start(&["-t", "2"], tree.root());
+    let _timed = timed();
+    for (target, name, content) in table {
+        // One for each worker. They never stop asking: what is asked for often has to be looked at anew as well.
+        let mut clients = [server.connect(), server.connect()];
+        let mut all_get = |status, span| {
+            eventually(span, || clients.each_mut().map(|client| client.get(target).status) == [status; 2])
+        };
+        assert!(all_get(404, Duration::ZERO), "{target} is there before it is made");
+        tree.write(name, content);
+        assert!(all_get(200, SEEN_WITHIN), "{target} is not seen");
+        std::fs::remove_file(tree.path(name)).unwrap();
+        assert!(all_get(404, SEEN_WITHIN), "{target} is served although it is gone");
+        tree.write(name, content);
+        assert!(all_get(200, SEEN_WITHIN), "{target} is not seen again");
+        assert_eq!(server.connect().get(target).content, content);
+    }
 }
