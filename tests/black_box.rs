@@ -51,6 +51,7 @@ mod black_box {
     // Programs that people use.
     mod browser;
 
-    // Bugs, each by what went wrong.
+    // Bugs, each by what went wrong, and what a review found.
     mod regression;
+    mod reviewed;
 }

@@ -1,7 +1,7 @@
 //! What `/proc` knows about a process, and the limits of our own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -67,6 +67,12 @@ impl Process {
         status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().into()
     }
 
+    /// How long its threads together were ready to run while the processors ran others.
+    pub(crate) fn waited_for_processor(&self) -> Duration {
+        let threads = fs::read_dir(self.directory.join("task")).expect("task");
+        threads.flatten().map(|thread| waited_for_processor(&thread.path())).sum()
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let line = self.status("VmRSS:");
@@ -86,6 +92,17 @@ impl Process {
         let targets = links.flatten().flat_map(|link| fs::read_link(link.path()));
         targets.filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:")).count()
     }
+}
+
+/// How long the calling thread was ready to run while the processors ran others.
+pub(crate) fn this_thread_waited_for_processor() -> Duration {
+    waited_for_processor(Path::new("/proc/thread-self"))
+}
+
+/// The second figure of `schedstat`, in nanoseconds. A kernel that does not keep it knows of no waiting.
+fn waited_for_processor(thread: &Path) -> Duration {
+    let schedstat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    Duration::from_nanos(schedstat.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
 /// Raises our own soft limit on descriptors to the hard one, which it returns.
