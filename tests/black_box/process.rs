@@ -1,7 +1,7 @@
 //! What `/proc` knows about a process, and the limits of our own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -74,6 +74,37 @@ impl Process {
         kibibytes << 10
     }
 
+    /// Bytes that its threads whose names begin with `prefix` made the kernel fetch from disks so far.
+    pub(crate) fn fetched_bytes(&self, prefix: &str) -> u64 {
+        let threads = fs::read_dir(self.directory.join("task")).expect("task").flatten();
+        let is_meant = |name: &str| name.starts_with(prefix);
+        let threads = threads.map(|thread| thread.path());
+        let meant =
+            threads.filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|name| is_meant(&name)));
+        let figure = |path: PathBuf| {
+            let io = fs::read_to_string(path.join("io")).expect("io");
+            let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("read_bytes");
+            line.parse::<u64>().expect("a figure")
+        };
+        meant.map(figure).sum()
+    }
+
+    /// How long the thread of that name was ready to run but had no processor.
+    pub(crate) fn starved(&self, name: &str) -> Duration {
+        starved_in(&self.task(name).join("schedstat"))
+    }
+
+    /// State and kernel stack of the thread of that name.
+    pub(crate) fn thread_state(&self, name: &str) -> (char, String) {
+        let read = |file| fs::read_to_string(self.task(name).join(file)).unwrap_or_default();
+        let state = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        (state.unwrap_or('?'), read("stack"))
+    }
+
+    fn task(&self, name: &str) -> PathBuf {
+        self.directory.join("task").join(self.thread(name))
+    }
+
     /// Descriptors it holds now.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.directory.join("fd")).expect("fd").count()
@@ -86,6 +117,18 @@ impl Process {
         let targets = links.flatten().flat_map(|link| fs::read_link(link.path()));
         targets.filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:")).count()
     }
+}
+
+/// How long the calling thread was ready to run but had no processor.
+pub(crate) fn starved_here() -> Duration {
+    starved_in(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The second figure of a `schedstat`, in nanoseconds; none on kernels that do not keep it.
+fn starved_in(path: &Path) -> Duration {
+    let figures = fs::read_to_string(path).unwrap_or_default();
+    let figure = figures.split_whitespace().nth(1).and_then(|figure| figure.parse().ok());
+    Duration::from_nanos(figure.unwrap_or(0))
 }
 
 /// Raises our own soft limit on descriptors to the hard one, which it returns.
