@@ -18,6 +18,7 @@ mod black_box {
     mod response;
     mod schedule;
     mod server;
+    mod slow_fs;
     mod tree;
 
     // What is said on a connection.
@@ -35,6 +36,7 @@ mod black_box {
     // How connections, files and the process behave over time.
     mod access_log;
     mod changing_files;
+    mod cold_files;
     mod command_line;
     mod connections;
     mod deadlines;
@@ -45,6 +47,8 @@ mod black_box {
     mod overload;
     mod panic;
     mod signals;
+    mod slow_block_device;
+    mod slow_disk;
     mod startup;
     mod syscalls;
 

@@ -80,6 +80,37 @@ impl Process {
         kibibytes << 10
     }
 
+    /// Bytes that its threads whose names begin with `prefix` made the kernel fetch from disks so far.
+    pub(crate) fn fetched_bytes(&self, prefix: &str) -> u64 {
+        let threads = fs::read_dir(self.directory.join("task")).expect("task").flatten();
+        let is_meant = |name: &str| name.starts_with(prefix);
+        let threads = threads.map(|thread| thread.path());
+        let meant =
+            threads.filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|name| is_meant(&name)));
+        let figure = |path: PathBuf| {
+            let io = fs::read_to_string(path.join("io")).expect("io");
+            let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("read_bytes");
+            line.parse::<u64>().expect("a figure")
+        };
+        meant.map(figure).sum()
+    }
+
+    /// How long the thread of that name was ready to run while the processors ran others.
+    pub(crate) fn thread_waited_for_processor(&self, name: &str) -> Duration {
+        waited_for_processor(&self.task(name))
+    }
+
+    /// State and kernel stack of the thread of that name.
+    pub(crate) fn thread_state(&self, name: &str) -> (char, String) {
+        let read = |file| fs::read_to_string(self.task(name).join(file)).unwrap_or_default();
+        let state = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        (state.unwrap_or('?'), read("stack"))
+    }
+
+    fn task(&self, name: &str) -> PathBuf {
+        self.directory.join("task").join(self.thread(name))
+    }
+
     /// Descriptors it holds now.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.directory.join("fd")).expect("fd").count()

@@ -1,0 +1,224 @@
+//! Files that helpers have to open and read are served as right as any other, and whatever becomes of disk, file,
+//! client or server meanwhile has an end.
+
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Cut, End, eventually, request};
+use super::process::raise_descriptor_limit;
+use super::schedule::{heavy, note, timed};
+use super::server::Server;
+use super::slow_fs::{Delays, HUGE_BYTES, SMALL_BYTES, expect_loops_never_asked, mount, tree_with_cold};
+use super::tree::Tree;
+
+#[test]
+fn a_root_on_a_slow_disk_is_served_right() {
+    let test = "cold_files::a_root_on_a_slow_disk_is_served_right";
+    let tree = Tree::new(&[]);
+    let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(10))) else { return };
+    let server = Server::start(&["-t", "1"], &tree.path("root"));
+    fs.take_asked();
+    let mut client = server.connect();
+    for name in ["small-1.bin", "large-1.bin", "huge-1.bin"] {
+        let content = fs.content(name);
+        let target = format!("/{name}");
+        client.download(&target, &content);
+        let tag = client.exchange(&request("HEAD", &target, &[])).etag().to_owned();
+        let part = client.get_with(&target, &["Range: bytes=500-899", &format!("If-Range: {tag}")]);
+        assert_eq!((part.status, part.content.as_slice()), (206, &content[500..900]), "{name}");
+        let tail = client.get_with(&target, &["Range: bytes=-9"]);
+        assert_eq!((tail.status, tail.content.as_slice()), (206, &content[content.len() - 9..]), "{name}");
+        assert_eq!(client.get_with(&target, &[&format!("If-None-Match: {tag}")]).status, 304, "{name}");
+    }
+    assert_eq!(client.get("/").status, 404);
+    assert_eq!(client.get("/none.bin").status, 404);
+    assert_eq!(client.get("/small-1.bin/x").status, 404);
+    let names: Vec<_> = (0..8).flat_map(|n| [format!("small-{n}.bin"), format!("large-{n}.bin")]).collect();
+    client.send(&names.iter().flat_map(|name| request("GET", &format!("/{name}"), &[])).collect::<Vec<_>>());
+    for name in &names {
+        assert!(client.response().content == fs.content(name), "{name} differs");
+    }
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+fn clients_that_go_away_leave_nothing_behind() {
+    let test = "cold_files::clients_that_go_away_leave_nothing_behind";
+    let Some((tree, fs)) = tree_with_cold(test, Delays::of(Duration::from_millis(30))) else { return };
+    let server = Server::start(&["-t", "1", "--open-cache", "1"], tree.root());
+    server.connect().get("/warm.txt");
+    let process = server.process();
+    let is_closed = |sockets| eventually(Duration::from_secs(5), || process.sockets() <= sockets);
+    assert!(is_closed(process.sockets() - 1), "the first connection is over");
+    let (sockets, descriptors) = (process.sockets(), process.descriptors());
+    let leavers: Vec<Client> = (0..60)
+        .map(|number| {
+            let mut client = server.connect();
+            client.send(&request("GET", &format!("/cold/huge-{number}.bin"), &[]));
+            if number % 3 == 0 {
+                client.response_head();
+                client.content(100_000, |_| ());
+            }
+            client
+        })
+        .collect();
+    drop(leavers);
+    let is_over = eventually(Duration::from_secs(10), || {
+        fs.pending() == 0 && fs.open_files() <= 1 && process.sockets() <= sockets
+    });
+    assert!(is_over, "{} answers, {} files", fs.pending(), fs.open_files());
+    let counters = &server.counters(1)[0];
+    assert_eq!((counters.get("open"), counters.get("panics")), (0, 0), "{counters:?}");
+    assert!(process.descriptors() <= descriptors + 2, "{} of {descriptors}", process.descriptors());
+    let mut client = server.connect();
+    client.download("/cold/large-1.bin", &fs.content("large-1.bin"));
+}
+
+/// More than can wait for helpers.
+const CROWD: usize = 4_500;
+
+/// Clients that have asked a slow disk for more than there is room for.
+fn crowd(server: &Server, request: impl Fn(usize) -> Vec<u8>) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..CROWD).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.patience(Duration::from_secs(30));
+        client.send(&request(number));
+    }
+    let is_full = || server.counters(1)[0].get("helper_overflows") > 0;
+    assert!(eventually(Duration::from_secs(10), is_full), "there is room for all");
+    assert_eq!(server.connect().get("/warm.txt").content, b"warm", "others are served");
+    clients
+}
+
+#[test]
+fn requests_that_the_helpers_have_no_room_for_are_put_off() {
+    let test = "cold_files::requests_that_the_helpers_have_no_room_for_are_put_off";
+    let stuck = Delays { open: Duration::from_secs(60), ..Delays::default() };
+    let _heavy = heavy();
+    let Some((tree, fs)) = tree_with_cold(test, stuck) else { return };
+    raise_descriptor_limit();
+    let server = Server::start(&["-t", "1", "--header-timeout", "30s"], tree.root());
+    let target = |number| format!("/cold/small-{}.bin", number % 50);
+    let mut put_off = 0;
+    let mut clients = crowd(&server, |number| request("GET", &target(number), &[]));
+    fs.hurry();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let response = client.response();
+        match response.status {
+            200 => assert!(response.content == fs.content(&target(number)[6..]), "{number}"),
+            status => {
+                assert_eq!(status, 503, "{number}");
+                put_off += 1;
+            }
+        }
+    }
+    assert_eq!(server.counters(1)[0].get("helper_overflows"), put_off);
+    assert!((300..CROWD as u64 / 2).contains(&put_off), "{put_off}");
+    for (number, client) in clients.iter_mut().enumerate().step_by(10) {
+        client.download(&target(number), &fs.content(&target(number)[6..]));
+    }
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+#[ignore = "a deadline that has passed is kept when the helpers have room again"]
+fn content_that_the_helpers_have_no_room_for_comes_later() {
+    let test = "cold_files::content_that_the_helpers_have_no_room_for_comes_later";
+    let slow = Delays { read: Duration::from_millis(300), ..Delays::default() };
+    let _heavy = heavy();
+    let Some((tree, fs)) = tree_with_cold(test, slow) else { return };
+    raise_descriptor_limit();
+    let server = Server::start(&["-t", "1", "--cache-check", "60s"], tree.root());
+    let name = |number: usize| format!("large-{}.bin", number % 60);
+    let contents: Vec<_> = (0..60).map(|number| fs.content(&name(number))).collect();
+    let mut first = server.connect();
+    for number in 0..60 {
+        first.exchange(&request("HEAD", &format!("/cold/{}", name(number)), &[]));
+    }
+    // Each has to be read once, which takes so long that whoever comes in late waits in earnest.
+    let range = ["Range: bytes=100000-149999"];
+    let mut clients = crowd(&server, |number| request("GET", &format!("/cold/{}", name(number)), &range));
+    for (number, client) in clients.iter_mut().enumerate() {
+        let response = client.response();
+        let expected = &contents[number % 60][100_000..150_000];
+        assert!(response.status == 206 && response.content == expected, "{number}");
+    }
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+fn the_server_ends_in_time_while_a_disk_is_stuck() {
+    let test = "cold_files::the_server_ends_in_time_while_a_disk_is_stuck";
+    let _timed = timed();
+    let stuck = Delays { read: Duration::from_secs(60), ..Delays::default() };
+    let Some((tree, fs)) = tree_with_cold(test, stuck) else { return };
+    let mut server = Server::start(&["-t", "1", "--grace", "1s"], tree.root());
+    let mut clients: Vec<Client> = (0..6).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&request("GET", &format!("/cold/large-{number}.bin"), &[]));
+    }
+    assert!(eventually(Duration::from_secs(5), || fs.pending() >= 4), "the helpers are stuck");
+    assert_eq!(server.connect().get("/warm.txt").content, b"warm");
+    let asked_at = Instant::now();
+    server.terminate();
+    let ended = eventually(Duration::from_secs(5), || server.exited().is_some());
+    let took = asked_at.elapsed();
+    fs.hurry();
+    let status = server.wait_exit(Duration::from_secs(5));
+    assert!(ended, "still there after {took:?}");
+    assert_eq!(status.code(), Some(0));
+    note(&format!("cold_files: ended within {took:.1?} with {:?} answers under way", fs.pending()));
+}
+
+#[test]
+fn a_cold_file_that_changes_is_never_mixed() {
+    for validity in [Duration::ZERO, Duration::from_secs(1)] {
+        expect_never_mixed(validity);
+    }
+}
+
+fn expect_never_mixed(validity: Duration) {
+    let test = "cold_files::a_cold_file_that_changes_is_never_mixed";
+    let delays = Delays { validity, ..Delays::of(Duration::from_millis(10)) };
+    let Some((tree, fs)) = tree_with_cold(test, delays) else { return };
+    let server = Server::start(&["-t", "1"], tree.root());
+    let mut client = Client::connect_with_window(server.address(), 64 << 10);
+    let old = fs.content("huge-1.bin");
+    client.send(&request("GET", "/cold/huge-1.bin", &[]));
+    assert_eq!(client.response_head().content_length(), Some(HUGE_BYTES as u64));
+    let mut received = Vec::new();
+    client.content(1_000_000, |bytes| received.extend_from_slice(bytes));
+    fs.change("huge-1.bin");
+    let rest = (HUGE_BYTES - received.len()) as u64;
+    let cut = client.content_or_cut(rest, |bytes| received.extend_from_slice(bytes));
+    let is_old = received == old[..received.len()];
+    assert!(is_old, "two versions in {} bytes, attributes believed for {validity:?}", received.len());
+    assert!(matches!(cut, Err(Cut { end: End::Reset, .. })), "{cut:?}");
+    std::thread::sleep(Duration::from_millis(1_500).saturating_add(validity));
+    let new = fs.content("huge-1.bin");
+    server.connect().download("/cold/huge-1.bin", &new);
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+fn small_cold_files_are_one_version() {
+    let test = "cold_files::small_cold_files_are_one_version";
+    let Some((tree, fs)) = tree_with_cold(test, Delays::of(Duration::from_millis(5))) else { return };
+    let server = Server::start(&["-t", "1"], tree.root());
+    let mut client = server.connect();
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        let versions = [fs.content("small-1.bin"), {
+            fs.change("small-1.bin");
+            fs.content("small-1.bin")
+        }];
+        let response = client.get("/cold/small-1.bin");
+        assert_eq!(response.content.len(), SMALL_BYTES);
+        seen.push((response.etag().to_owned(), response.content));
+        drop(versions);
+        std::thread::sleep(Duration::from_millis(130));
+    }
+    for (tag, content) in &seen {
+        let same = seen.iter().find(|(other, _)| other == tag).expect("itself");
+        assert!(same.1 == *content, "two contents with the tag {tag}");
+    }
+}

@@ -1,0 +1,324 @@
+//! Slow disks: whoever has to wait for one, it is neither a loop nor a request that asks for something else.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::client::{Client, eventually, request};
+use super::process::this_thread_waited_for_processor;
+use super::schedule::{heavy, note, skip, timed};
+use super::server::Server;
+use super::slow_fs::{Delays, LARGE_BYTES, SlowFs, expect_loops_never_asked, mount, tree_with_cold};
+use super::tree::{Tree, pattern};
+
+/// Between two requests of a steady client: 200 a second.
+const BEAT: Duration = Duration::from_millis(5);
+/// Clients that fetch cold files meanwhile.
+const COLD_CLIENTS: usize = 8;
+/// What a steady client must get 99 of 100 responses within, whatever others wait for.
+const LATENCY_MAX: Duration = Duration::from_millis(5);
+/// Below this, latencies are those of the machine's scheduler: half as much again of it means nothing.
+const LATENCY_FLOOR: Duration = Duration::from_micros(1_500);
+/// Until one is good.
+const ROUNDS: usize = 4;
+/// What the cold files must come at in total, in bytes a second, when an answer takes [`BAR_DELAY`].
+const BAR_THROUGHPUT: f64 = 5e6;
+const BAR_DELAY: Duration = Duration::from_millis(100);
+
+const DELAY: Duration = Duration::from_millis(100);
+
+/// Response times in order.
+struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Of `target`, asked for at a steady pace on one connection. Counted from when the request was due, so that
+    /// those which a stall holds up are counted as well.
+    fn of(server: SocketAddr, target: &str, span: Duration) -> Self {
+        let mut client = Client::connect(server);
+        client.patience(Duration::from_secs(60));
+        let request = request("GET", target, &[]);
+        let (start, mut latencies) = (Instant::now(), Vec::new());
+        let mut due = start;
+        // A server that stands still has been measured long before the last request that was due.
+        while due < start + span && start.elapsed() < 8 * span {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            assert_eq!(client.exchange(&request).status, 200);
+            latencies.push(due.elapsed());
+            due += BEAT;
+        }
+        latencies.sort();
+        Self(latencies)
+    }
+
+    fn percentile(&self, percent: usize) -> Duration {
+        self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)]
+    }
+
+    fn shown(&self) -> String {
+        format!(
+            "p50 {:.1?}, p99 {:.1?}, max {:.1?}",
+            self.percentile(50),
+            self.percentile(99),
+            self.percentile(100)
+        )
+    }
+}
+
+/// Fetches files that were never asked for before, comparing every byte, while `during` runs. Returns what that
+/// returned, and the bytes a second of all clients together.
+fn while_cold_files_are_fetched<R>(
+    server: SocketAddr,
+    fs: &SlowFs,
+    next: &AtomicU64,
+    during: impl FnOnce() -> R,
+) -> (R, f64) {
+    let (is_over, fetched) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let start = Instant::now();
+    let result = std::thread::scope(|scope| {
+        for _ in 0..COLD_CLIENTS {
+            scope.spawn(|| {
+                let mut client = Client::connect(server);
+                client.patience(Duration::from_secs(60));
+                while !is_over.load(Ordering::Relaxed) {
+                    let name = format!("large-{}.bin", next.fetch_add(1, Ordering::Relaxed));
+                    client.download(&format!("/cold/{name}"), &fs.content(&name));
+                    fetched.fetch_add(LARGE_BYTES, Ordering::Relaxed);
+                }
+            });
+        }
+        let result = during();
+        is_over.store(true, Ordering::Relaxed);
+        result
+    });
+    let throughput = fetched.into_inner() as f64 / start.elapsed().as_secs_f64();
+    (result, throughput)
+}
+
+/// Calm, then with cold files being fetched. A loop that waits for the disk shows in every round; a round in which
+/// client or loop had to wait for a processor says nothing.
+fn expect_no_stall(test: &str, delays: Delays, span: Duration) {
+    let _heavy = heavy();
+    let Some((tree, fs)) = tree_with_cold(test, delays) else { return };
+    let server = Server::start(&["-t", "1"], tree.root());
+    let next = AtomicU64::new(0);
+    let bar = BAR_THROUGHPUT * BAR_DELAY.as_secs_f64() / delays.read.as_secs_f64();
+    let starved =
+        || server.process().thread_waited_for_processor("worker-0") + this_thread_waited_for_processor();
+    let mut stalls = Vec::new();
+    for _ in 0..ROUNDS {
+        let calm = Latencies::of(server.address(), "/warm.txt", span / 2);
+        let starved_before = starved();
+        let (loaded, throughput) = while_cold_files_are_fetched(server.address(), &fs, &next, || {
+            Latencies::of(server.address(), "/warm.txt", span)
+        });
+        let starved = starved() - starved_before;
+        let line = format!(
+            "slow_disk, {:?} an answer: calm {}; with cold files {}; these at {:.1} MB/s; {starved:.0?} without a \
+             processor",
+            delays.read,
+            calm.shown(),
+            loaded.shown(),
+            throughput / 1e6
+        );
+        note(&line);
+        expect_loops_never_asked(&fs);
+        assert!(throughput >= bar, "too slow: {line}");
+        if loaded.percentile(99) <= (calm.percentile(99) * 3 / 2).max(LATENCY_FLOOR).min(LATENCY_MAX) {
+            return;
+        }
+        if starved <= span / 100 {
+            stalls.push(line);
+        }
+    }
+    assert!(stalls.is_empty(), "{stalls:#?}");
+    skip(test, "too busy a machine for the stopwatch; no loop asked the disk");
+}
+
+#[test]
+fn small_files_are_served_while_cold_ones_are_fetched() {
+    let test = "slow_disk::small_files_are_served_while_cold_ones_are_fetched";
+    expect_no_stall(test, Delays::of(DELAY), Duration::from_secs(6));
+}
+
+#[test]
+fn faster_and_slower_disks_stall_nobody() {
+    for delay in [50, 200] {
+        let delays = Delays::of(Duration::from_millis(delay));
+        expect_no_stall("slow_disk::faster_and_slower_disks_stall_nobody", delays, Duration::from_secs(3));
+    }
+}
+
+#[test]
+fn no_loop_waits_for_a_lookup_an_attribute_or_a_close() {
+    let test = "slow_disk::no_loop_waits_for_a_lookup_an_attribute_or_a_close";
+    let _timed = timed();
+    let Some((tree, fs)) = tree_with_cold(test, Delays::everywhere(Duration::from_millis(20))) else {
+        return;
+    };
+    // Few files are kept open, so that others have to be closed.
+    let server = Server::start(&["-t", "1", "--open-cache", "3"], tree.root());
+    let mut client = server.connect();
+    for round in 0..4 {
+        for number in 0..5 {
+            for name in [format!("large-{number}.bin"), format!("small-{number}.bin")] {
+                client.download(&format!("/cold/{name}"), &fs.content(&name));
+                client.download(&format!("/cold/{name}?again"), &fs.content(&name));
+            }
+        }
+        assert_eq!(client.get("/cold/none.bin").status, 404, "{round}");
+        assert_eq!(client.get("/warm.txt").content, b"warm");
+    }
+    expect_loops_never_asked(&fs);
+    let is_closed = eventually(Duration::from_secs(5), || fs.open_files() <= 3);
+    assert!(is_closed, "{} files are open, 3 may be", fs.open_files());
+}
+
+#[test]
+#[ignore = "each worker opens the root anew on its loop"]
+fn a_reload_asks_a_slow_root_elsewhere() {
+    let tree = Tree::new(&[]);
+    let test = "slow_disk::a_reload_asks_a_slow_root_elsewhere";
+    let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(10))) else { return };
+    let server = Server::start(&["-t", "1"], &tree.path("root"));
+    let mut client = server.connect();
+    client.download("/small-1.bin", &fs.content("small-1.bin"));
+    fs.take_asked();
+    server.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(500));
+    client.download("/small-1.bin", &fs.content("small-1.bin"));
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+fn a_local_file_that_is_not_in_memory_is_read_by_helpers() {
+    const LENGTH: usize = 64 << 20;
+    let content = pattern(LENGTH);
+    let tree = Tree::new(&[("a.bin", &content)]);
+    let file = File::open(tree.path("a.bin")).expect("open");
+    let server = Server::start(&["-t", "1"], tree.root());
+    let mut client = server.connect();
+    client.exchange(&request("HEAD", "/a.bin", &[]));
+    file.sync_all().expect("fsync");
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("fadvise");
+    client.download("/a.bin", &content);
+    let fetched = |thread| server.process().fetched_bytes(thread);
+    let (by_loops, by_helpers) = (fetched("worker"), fetched("helper"));
+    note(&format!("slow_disk: {by_helpers} bytes fetched from disk by helpers, {by_loops} by the loop"));
+    if by_loops + by_helpers < LENGTH as u64 / 2 {
+        let test = "slow_disk::a_local_file_that_is_not_in_memory_is_read_by_helpers";
+        return skip(test, "temporary files do not leave memory here");
+    }
+    assert!(by_loops <= by_helpers / 50, "the loop fetched {by_loops} bytes");
+}
+
+#[test]
+fn a_greedy_client_does_not_keep_the_helpers_from_others() {
+    let test = "slow_disk::a_greedy_client_does_not_keep_the_helpers_from_others";
+    let _timed = timed();
+    let Some((tree, fs)) = tree_with_cold(test, Delays::of(DELAY)) else { return };
+    let server = Server::start(&["-t", "1"], tree.root());
+    let (mut greedy, mut modest) = (server.connect(), server.connect());
+    let targets = (0..50).map(|number| format!("/cold/small-{number}.bin"));
+    greedy.send(&targets.flat_map(|target| request("GET", &target, &[])).collect::<Vec<_>>());
+    std::thread::sleep(DELAY);
+    let asked_at = Instant::now();
+    modest.download("/cold/small-99.bin", &fs.content("small-99.bin"));
+    let took = asked_at.elapsed();
+    assert!(took < 5 * DELAY, "{took:?} for one open and one read of {DELAY:?} each");
+    for number in 0..50 {
+        assert!(greedy.response().content == fs.content(&format!("small-{number}.bin")), "{number}");
+    }
+    expect_loops_never_asked(&fs);
+}
+
+#[test]
+#[ignore = "each request opens the file for itself, even while others are doing so"]
+fn a_crowd_that_asks_for_one_cold_file_is_served_soon() {
+    const CLIENTS: usize = 100;
+    let test = "slow_disk::a_crowd_that_asks_for_one_cold_file_is_served_soon";
+    let _timed = timed();
+    let Some((tree, fs)) = tree_with_cold(test, Delays::of(DELAY)) else { return };
+    let server = Server::start(&["-t", "1"], tree.root());
+    let content = fs.content("small-7.bin");
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let asked_at = Instant::now();
+    for client in &mut clients {
+        client.send(&request("GET", "/cold/small-7.bin", &[]));
+    }
+    for client in &mut clients {
+        assert!(client.response().content == content);
+    }
+    let took = asked_at.elapsed();
+    note(&format!("slow_disk: one cold file to {CLIENTS} clients in {took:.1?}"));
+    assert!(took < 10 * DELAY, "{took:?} for one open and one read of {DELAY:?} each");
+}
+
+/// Another server, ended when dropped.
+struct Peer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Peer {
+    /// nginx with one worker.
+    fn nginx(root: &Path, scratch: &Path, more: &str) -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a free port");
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {}/{kind};", scratch.display()));
+        let configuration = format!(
+            "daemon off; master_process off; user root; pid {0}/pid; error_log {0}/error.log;\n\
+             events {{ worker_connections 512; }}\n\
+             http {{ {1} access_log off; sendfile on; {more} keepalive_requests 1000000;\n\
+             server {{ listen {address}; root {2}; }} }}\n",
+            scratch.display(),
+            temporary.concat(),
+            root.display()
+        );
+        let path = scratch.join("nginx.conf");
+        std::fs::write(&path, configuration).expect("write");
+        let child = Command::new("nginx").arg("-c").arg(&path).stderr(Stdio::null()).spawn().ok()?;
+        let peer = Self { child, address };
+        eventually(Duration::from_secs(5), || TcpStream::connect(address).is_ok()).then_some(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn compare(name: &str, server: SocketAddr, fs: &SlowFs, next: &AtomicU64) {
+    let span = Duration::from_secs(6);
+    let calm = Latencies::of(server, "/warm.txt", span / 2);
+    let (loaded, throughput) =
+        while_cold_files_are_fetched(server, fs, next, || Latencies::of(server, "/warm.txt", span));
+    let (calm, loaded) = (calm.shown(), loaded.shown());
+    note(&format!("{name}: calm {calm}; with cold files {loaded}; these at {:.1} MB/s", throughput / 1e6));
+}
+
+#[test]
+#[ignore = "a measurement: benches/slow_disk/run"]
+fn beside_nginx() {
+    let _heavy = heavy();
+    let Some((tree, fs)) = tree_with_cold("slow_disk::beside_nginx", Delays::of(DELAY)) else { return };
+    let next = AtomicU64::new(0);
+    let server = Server::start(&["-t", "1"], tree.root());
+    compare("oneloop", server.address(), &fs, &next);
+    drop(server);
+    for (name, more) in [("nginx", ""), ("nginx with aio threads", "aio threads;")] {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let Some(nginx) = Peer::nginx(tree.root(), scratch.path(), more) else {
+            return skip("slow_disk::beside_nginx", "no nginx here");
+        };
+        compare(name, nginx.address, &fs, &next);
+    }
+}
