@@ -120,7 +120,6 @@ fn requests_that_the_helpers_have_no_room_for_are_put_off() {
 }
 
 #[test]
-#[ignore = "a deadline that has passed is kept when the helpers have room again"]
 fn content_that_the_helpers_have_no_room_for_comes_later() {
     let test = "cold_files::content_that_the_helpers_have_no_room_for_comes_later";
     let slow = Delays { read: Duration::from_millis(300), ..Delays::default() };

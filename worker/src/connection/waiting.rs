@@ -64,7 +64,10 @@ impl<T: Transport> Connection<T> {
             },
             Waiting::Linger => self.expire_linger(cx),
             // There was no room in the queue.
-            Waiting::Helper if self.ticket.is_none() => Fate::Again,
+            Waiting::Helper if self.ticket.is_none() => {
+                self.waiting = Waiting::None;
+                Fate::Again
+            }
             Waiting::Helper if self.http.next() == Next::Answer => self.answer_kept(Err(UNAVAILABLE), cx),
             Waiting::Helper => self.close(CloseReason::Failed),
         }
