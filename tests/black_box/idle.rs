@@ -67,9 +67,7 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     let bytes = process.resident_bytes().saturating_sub(before) / COUNT as u64;
     note(&format!("idle: {bytes} bytes of resident memory a connection, {COUNT} opened in {opened_in:?}"));
     assert!(process.sockets() >= baseline + COUNT, "all are held");
-    if !cfg!(debug_assertions) {
-        assert!(bytes <= BYTES_MAX, "{bytes} bytes of resident memory an idle connection");
-    }
+    assert!(bytes <= BYTES_MAX, "{bytes} bytes of resident memory an idle connection");
 
     let mut other = server.connect();
     for _ in 0..100 {
