@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use super::date;
 use super::response::Response;
 
 /// How long a read or write may take before a test gives up.
@@ -43,6 +44,9 @@ pub(crate) struct Client {
     pending: Vec<u8>,
     /// Start of what was sent last, for messages.
     last_sent: String,
+    /// When the first request was sent that may be unanswered. Its answer may have been waiting to be read for long.
+    asked_s: u64,
+    is_answered: bool,
 }
 
 impl Client {
@@ -66,18 +70,28 @@ impl Client {
     /// Connects to a Unix socket, which for reading and writing is like any other stream.
     pub(crate) fn connect_unix(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
-        let client =
-            Self { stream: OwnedFd::from(stream).into(), pending: Vec::new(), last_sent: String::new() };
-        client.patience(PATIENCE);
-        Ok(client)
+        Ok(Self::from_stream(OwnedFd::from(stream).into()))
     }
 
     /// Takes over a connected socket.
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        let client = Self { stream, pending: Vec::new(), last_sent: String::new() };
+        Self::from_stream(stream)
+    }
+
+    fn from_stream(stream: TcpStream) -> Self {
+        let (pending, last_sent, asked_s) = (Vec::new(), String::new(), date::now_s());
+        let client = Self { stream, pending, last_sent, asked_s, is_answered: true };
         client.patience(PATIENCE);
         client
+    }
+
+    /// Notes what is about to be sent.
+    fn note(&mut self, bytes: &[u8]) {
+        self.last_sent = shown(bytes);
+        if std::mem::take(&mut self.is_answered) {
+            self.asked_s = date::now_s();
+        }
     }
 
     /// Sets how long a single read or write may take.
@@ -101,13 +115,13 @@ impl Client {
     /// Sends all the bytes.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.last_sent = shown(bytes);
+        self.note(bytes);
         self.stream.write_all(bytes).unwrap_or_else(|error| panic!("sending {}: {error}", self.last_sent));
     }
 
     /// Sends bytes to a server that may have closed or reset the connection already.
     pub(crate) fn send_to_deaf(&mut self, bytes: &[u8]) {
-        self.last_sent = shown(bytes);
+        self.note(bytes);
         let _ = self.stream.write_all(bytes);
     }
 
@@ -153,7 +167,8 @@ impl Client {
             let from = searched.saturating_sub(3);
             if let Some(at) = self.pending[from..].windows(4).position(|window| window == b"\r\n\r\n") {
                 let head: Vec<u8> = self.pending.drain(..from + at + 4).collect();
-                return Response::parse(&head);
+                self.is_answered = true;
+                return Response::parse(&head, self.asked_s);
             }
             searched = self.pending.len();
             match self.fill() {

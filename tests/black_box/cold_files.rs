@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Cut, End, eventually, request};
 use super::process::raise_descriptor_limit;
-use super::schedule::{heavy, note, timed};
-use super::server::Server;
+use super::schedule::{heavy, note, skip, timed};
+use super::server::{PATIENCE, Server};
 use super::slow_fs::{Delays, HUGE_BYTES, SMALL_BYTES, expect_loops_never_asked, mount, tree_with_cold};
 use super::tree::Tree;
+
+/// Longer than any test.
+const STUCK: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_root_on_a_slow_disk_is_served_right() {
@@ -40,17 +43,18 @@ fn a_root_on_a_slow_disk_is_served_right() {
     expect_loops_never_asked(&fs);
 }
 
+/// Clients that go away.
+const LEAVERS: u64 = 60;
+
 #[test]
 fn clients_that_go_away_leave_nothing_behind() {
     let test = "cold_files::clients_that_go_away_leave_nothing_behind";
     let Some((tree, fs)) = tree_with_cold(test, Delays::of(Duration::from_millis(30))) else { return };
     let server = Server::start(&["-t", "1", "--open-cache", "1"], tree.root());
-    server.connect().get("/warm.txt");
     let process = server.process();
-    let is_closed = |sockets| eventually(Duration::from_secs(5), || process.sockets() <= sockets);
-    assert!(is_closed(process.sockets() - 1), "the first connection is over");
+    // Before the first connection: afterwards nobody could tell whether it is still among them.
     let (sockets, descriptors) = (process.sockets(), process.descriptors());
-    let leavers: Vec<Client> = (0..60)
+    let leavers: Vec<Client> = (0..LEAVERS)
         .map(|number| {
             let mut client = server.connect();
             client.send(&request("GET", &format!("/cold/huge-{number}.bin"), &[]));
@@ -62,29 +66,62 @@ fn clients_that_go_away_leave_nothing_behind() {
         })
         .collect();
     drop(leavers);
-    let is_over = eventually(Duration::from_secs(10), || {
-        fs.pending() == 0 && fs.open_files() <= 1 && process.sockets() <= sockets
+    // The last of them may not even have been accepted yet, so it takes counting to know that all are over.
+    let mut left = String::new();
+    let is_over = eventually(PATIENCE, || {
+        let counters = &server.counters(1)[0];
+        let (pending, files) = (fs.pending(), fs.open_files());
+        let more_sockets = process.sockets().saturating_sub(sockets);
+        let more_descriptors = process.descriptors().saturating_sub(descriptors);
+        left = format!(
+            "{pending} answers, {files} files, {more_sockets} sockets, {more_descriptors} descriptors more; \
+             {counters:?}"
+        );
+        counters.get("adopted") == LEAVERS
+            && counters.get("open") == 0
+            && (pending, more_sockets) == (0, 0)
+            && files <= 1
+            && more_descriptors <= 2
     });
-    assert!(is_over, "{} answers, {} files", fs.pending(), fs.open_files());
-    let counters = &server.counters(1)[0];
-    assert_eq!((counters.get("open"), counters.get("panics")), (0, 0), "{counters:?}");
-    assert!(process.descriptors() <= descriptors + 2, "{} of {descriptors}", process.descriptors());
+    assert!(is_over, "{left}");
+    assert_eq!(server.counters(1)[0].get("panics"), 0);
     let mut client = server.connect();
     client.download("/cold/large-1.bin", &fs.content("large-1.bin"));
 }
 
-/// More than can wait for helpers.
+/// Outcomes that may wait for a worker, those that are being worked for included.
+const ROOM: usize = 4_096;
+/// More than that.
 const CROWD: usize = 4_500;
+/// For those who wait in it.
+const CROWD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Clients that have asked a slow disk for more than there is room for.
+/// A server with one worker that knows `/warm.txt` for good and gives its clients all the time that a busy machine
+/// may take. None where there cannot be so many connections.
+fn start_for_crowd(test: &str, tree: &Tree) -> Option<Server> {
+    if raise_descriptor_limit() < 3 * CROWD as u64 {
+        skip(test, "too few descriptors");
+        return None;
+    }
+    let flags = ["-t", "1", "--cache-check", "1h", "--header-timeout", "5m", "--send-timeout", "5m"];
+    let server = Server::start(&flags, tree.root());
+    server.connect().get("/warm.txt");
+    Some(server)
+}
+
+/// Clients that have asked a stuck disk for more than there is room for, all of which the server has heard.
 fn crowd(server: &Server, request: impl Fn(usize) -> Vec<u8>) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..CROWD).map(|_| server.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.patience(Duration::from_secs(30));
+        client.patience(CROWD_PATIENCE);
         client.send(&request(number));
     }
-    let is_full = || server.counters(1)[0].get("helper_overflows") > 0;
-    assert!(eventually(Duration::from_secs(10), is_full), "there is room for all");
+    let mut overflows = 0;
+    let is_heard = eventually(CROWD_PATIENCE, || {
+        overflows = server.counters(1)[0].get("helper_overflows");
+        overflows >= (CROWD - ROOM) as u64
+    });
+    assert!(is_heard, "{overflows} found no room: {:?}", server.counters(1));
     assert_eq!(server.connect().get("/warm.txt").content, b"warm", "others are served");
     clients
 }
@@ -92,12 +129,12 @@ fn crowd(server: &Server, request: impl Fn(usize) -> Vec<u8>) -> Vec<Client> {
 #[test]
 fn requests_that_the_helpers_have_no_room_for_are_put_off() {
     let test = "cold_files::requests_that_the_helpers_have_no_room_for_are_put_off";
-    let stuck = Delays { open: Duration::from_secs(60), ..Delays::default() };
+    let stuck = Delays { open: STUCK, ..Delays::default() };
     let _heavy = heavy();
     let Some((tree, fs)) = tree_with_cold(test, stuck) else { return };
-    raise_descriptor_limit();
-    let server = Server::start(&["-t", "1", "--header-timeout", "30s"], tree.root());
-    let target = |number| format!("/cold/small-{}.bin", number % 50);
+    let Some(server) = start_for_crowd(test, &tree) else { return };
+    // Whatever is asked for by two at once is opened once: so each has a name of its own.
+    let target = |number| format!("/cold/small-{number}.bin");
     let mut put_off = 0;
     let mut clients = crowd(&server, |number| request("GET", &target(number), &[]));
     fs.hurry();
@@ -111,8 +148,9 @@ fn requests_that_the_helpers_have_no_room_for_are_put_off() {
             }
         }
     }
-    assert_eq!(server.counters(1)[0].get("helper_overflows"), put_off);
-    assert!((300..CROWD as u64 / 2).contains(&put_off), "{put_off}");
+    // Nothing came out before all had been heard.
+    let counters = &server.counters(1)[0];
+    assert_eq!((counters.get("helper_overflows"), put_off), (put_off, (CROWD - ROOM) as u64), "{counters:?}");
     for (number, client) in clients.iter_mut().enumerate().step_by(10) {
         client.download(&target(number), &fs.content(&target(number)[6..]));
     }
@@ -122,23 +160,26 @@ fn requests_that_the_helpers_have_no_room_for_are_put_off() {
 #[test]
 fn content_that_the_helpers_have_no_room_for_comes_later() {
     let test = "cold_files::content_that_the_helpers_have_no_room_for_comes_later";
-    let slow = Delays { read: Duration::from_millis(300), ..Delays::default() };
     let _heavy = heavy();
-    let Some((tree, fs)) = tree_with_cold(test, slow) else { return };
-    raise_descriptor_limit();
-    let server = Server::start(&["-t", "1", "--cache-check", "60s"], tree.root());
+    let Some((tree, fs)) = tree_with_cold(test, Delays::default()) else { return };
+    let Some(server) = start_for_crowd(test, &tree) else { return };
     let name = |number: usize| format!("large-{}.bin", number % 60);
     let contents: Vec<_> = (0..60).map(|number| fs.content(&name(number))).collect();
     let mut first = server.connect();
     for number in 0..60 {
         first.exchange(&request("HEAD", &format!("/cold/{}", name(number)), &[]));
     }
-    // Each has to be read once, which takes so long that whoever comes in late waits in earnest.
-    let range = ["Range: bytes=100000-149999"];
-    let mut clients = crowd(&server, |number| request("GET", &format!("/cold/{}", name(number)), &range));
+    fs.delay(Delays { read: STUCK, ..Delays::default() });
+    // What two wait for is read once: so each wants another part.
+    let part = |number| 100_000 + number..150_000 + number;
+    let mut clients = crowd(&server, |number| {
+        let range = format!("Range: bytes={}-{}", part(number).start, part(number).end - 1);
+        request("GET", &format!("/cold/{}", name(number)), &[&range])
+    });
+    fs.hurry();
     for (number, client) in clients.iter_mut().enumerate() {
         let response = client.response();
-        let expected = &contents[number % 60][100_000..150_000];
+        let expected = &contents[number % 60][part(number)];
         assert!(response.status == 206 && response.content == expected, "{number}");
     }
     expect_loops_never_asked(&fs);
@@ -148,14 +189,15 @@ fn content_that_the_helpers_have_no_room_for_comes_later() {
 fn the_server_ends_in_time_while_a_disk_is_stuck() {
     let test = "cold_files::the_server_ends_in_time_while_a_disk_is_stuck";
     let _timed = timed();
-    let stuck = Delays { read: Duration::from_secs(60), ..Delays::default() };
+    let stuck = Delays { read: STUCK, ..Delays::default() };
     let Some((tree, fs)) = tree_with_cold(test, stuck) else { return };
-    let mut server = Server::start(&["-t", "1", "--grace", "1s"], tree.root());
+    let mut server = Server::start(&["-t", "1", "--grace", "1s", "--cache-check", "1h"], tree.root());
+    server.connect().get("/warm.txt");
     let mut clients: Vec<Client> = (0..6).map(|_| server.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&request("GET", &format!("/cold/large-{number}.bin"), &[]));
     }
-    assert!(eventually(Duration::from_secs(5), || fs.pending() >= 4), "the helpers are stuck");
+    assert!(eventually(PATIENCE, || fs.pending() >= 4), "only {} helpers are stuck", fs.pending());
     assert_eq!(server.connect().get("/warm.txt").content, b"warm");
     let asked_at = Instant::now();
     server.terminate();

@@ -43,8 +43,8 @@ fn a_head_that_does_not_come_whole_is_408() {
     let (_tree, server) = site(&["--header-timeout", "1s"]);
     let _timed = timed();
     for start_of_head in ["G", "GET /a.txt HTTP/1.1\r\n", "GET /a.txt HTTP/1.1\r\nHost: x\r\n\r"] {
-        let mut client = server.connect();
         let start = Instant::now();
+        let mut client = server.connect();
         client.send(start_of_head.as_bytes());
         let response = client.response();
         expect_between(start, SECOND, SECOND * 4);
@@ -60,11 +60,12 @@ fn dripping_a_head_gains_no_time() {
     let _timed = timed();
     // On a fresh connection, and on one that has been useful before.
     for has_history in [false, true] {
+        let mut start = Instant::now();
         let mut client = server.connect();
         if has_history {
             client.get("/a.txt");
+            start = Instant::now();
         }
-        let start = Instant::now();
         client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\nDrip: ");
         let mut writer = client.writer();
         let dripping = std::thread::spawn(move || {
@@ -83,18 +84,18 @@ fn dripping_a_head_gains_no_time() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let (_tree, server) = site(&["--idle-timeout", "1s", "--header-timeout", "9s"]);
+    let (_tree, server) = site(&["--idle-timeout", "2s", "--header-timeout", "9s"]);
     let _timed = timed();
     let mut client = server.connect();
     for _ in 0..2 {
         // Each exchange starts the time anew.
         client.get("/a.txt");
-        client.expect_silence(SECOND * 6 / 10);
+        client.expect_silence(SECOND * 11 / 10);
     }
     let start = Instant::now();
     client.get("/a.txt");
     client.expect_closed();
-    expect_between(start, SECOND, SECOND * 4);
+    expect_between(start, SECOND * 2, SECOND * 5);
 }
 
 #[test]
@@ -105,11 +106,12 @@ fn content_that_stalls_ends_the_connection() {
     let head = request("POST", "/a.txt", &["Content-Length: 100"]);
     client.send(&head);
     // Content that keeps coming, however slowly, is no stall.
+    let mut start = Instant::now();
     for _ in 0..4 {
         std::thread::sleep(SECOND * 4 / 10);
+        start = Instant::now();
         client.send(b"slow");
     }
-    let start = Instant::now();
     let response = client.response();
     // The method is refused whenever the server likes; what counts is the end.
     assert!([405, 408].contains(&response.status), "{}", response.status);
@@ -123,9 +125,9 @@ fn a_reader_that_stops_is_reset() {
     let _timed = timed();
     let baseline = server.process().sockets();
     let mut client = Client::connect_with_window(server.address(), 16 << 10);
+    let start = Instant::now();
     client.send(&request("GET", "/big.bin", &[]));
     let response = client.response_head();
-    let start = Instant::now();
     while server.process().sockets() > baseline {
         assert!(start.elapsed() < SECOND * 8, "a client that reads nothing is kept");
         std::thread::sleep(SECOND / 50);
@@ -137,9 +139,9 @@ fn a_reader_that_stops_is_reset() {
 
 #[test]
 fn a_reader_that_leaves_small_responses_unread_is_reset() {
-    let (_tree, server) = site(&["--send-timeout", "1s"]);
+    let (_tree, server) = site(&["-t", "1", "--send-timeout", "1s"]);
     let _timed = timed();
-    let baseline = server.process().sockets();
+    let start = Instant::now();
     let mut client = Client::connect_with_window(server.address(), 16 << 10);
     // Held in memory rather than sent from a file, and far more than the kernel takes.
     let ranged = request("GET", "/big.bin", &["Range: bytes=0-9999"]);
@@ -154,13 +156,8 @@ fn a_reader_that_leaves_small_responses_unread_is_reset() {
             }
         }
     });
-    let start = Instant::now();
-    std::thread::sleep(SECOND / 2);
-    assert!(server.process().sockets() > baseline, "cut before its time");
-    while server.process().sockets() > baseline {
-        assert!(start.elapsed() < SECOND * 8, "a client that reads nothing is kept");
-        std::thread::sleep(SECOND / 50);
-    }
+    let is_cut = eventually(SECOND * 8, || server.counters(1)[0].get("send_timeouts") == 1);
+    assert!(is_cut, "a client that reads nothing is kept: {:?}", server.counters(1));
     expect_between(start, SECOND, SECOND * 8);
     // A reset is told once, and here it is the writer who is waiting for it.
     assert_eq!(writing.join().unwrap(), ErrorKind::ConnectionReset);
@@ -232,8 +229,8 @@ fn deadlines_of_one_connection_do_not_touch_another() {
 fn times_take_their_units() {
     let (_tree, server) = site(&["--header-timeout", "700ms"]);
     let _timed = timed();
-    let mut client = server.connect();
     let start = Instant::now();
+    let mut client = server.connect();
     client.send(b"GET /");
     assert_eq!(client.response().status, 408);
     expect_between(start, Duration::from_millis(700), SECOND * 4);

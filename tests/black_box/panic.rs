@@ -89,7 +89,7 @@ fn panics_leak_no_descriptor() {
         assert!(client.response_or_end().is_none());
     }
     drop(crowd(&server));
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let after = settled(&server);
-    assert!(after <= before, "{after} descriptors after three panics, {before} before");
+    let is_clean = eventually(PATIENCE, || server.process().descriptors() <= before);
+    let after = server.process().descriptors();
+    assert!(is_clean, "{after} descriptors after three panics, {before} before");
 }

@@ -207,8 +207,8 @@ fn one_file_is_served_under_the_name_it_was_given() {
 fn a_date_that_is_too_young_makes_no_range_apply() {
     let tree = Tree::new(&[]);
     let server = Server::start(&[], tree.root());
-    let mut client = server.connect();
     let _timed = timed();
+    let mut client = server.connect();
     tree.write("a.bin", &pattern(1_000));
     let modified = client.get("/a.bin").require("Last-Modified").to_owned();
     let mut part = || client.get_with("/a.bin", &["Range: bytes=0-9", &format!("If-Range: {modified}")]);
@@ -365,10 +365,10 @@ fn a_lingering_close_has_a_deadline_of_its_own() {
     let server = Server::start(&["-t", "1", "--linger-timeout", "1s"], tree.root());
     let _timed = timed();
     let mut client = server.connect();
+    let start = Instant::now();
     client.send(b"BAD\r\n\r\n");
     assert_eq!(client.response().status, 400);
     client.expect_closed();
-    let start = Instant::now();
     let is_counted = eventually(SECOND * 4, || {
         client.send_to_deaf(b"x");
         server.counters(1)[0].get("linger_timeouts") == 1

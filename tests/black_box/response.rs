@@ -17,12 +17,12 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Reads a head, up to and including its final empty line.
+    /// Reads a head, up to and including its final empty line, of a response made no earlier than at `asked_s`.
     ///
     /// # Panics
     /// When it breaks any rule.
     #[track_caller]
-    pub(crate) fn parse(head: &[u8]) -> Self {
+    pub(crate) fn parse(head: &[u8], asked_s: u64) -> Self {
         let shown = head.escape_ascii().to_string();
         let head = std::str::from_utf8(head).unwrap_or_else(|_| panic!("head is not ASCII: {shown}"));
         let lines = head.strip_suffix("\r\n\r\n").expect("an empty line at the end of the head");
@@ -31,7 +31,7 @@ impl Response {
         let fields =
             lines.map(|line| parse_field_line(line).unwrap_or_else(|| panic!("{line:?} in {shown}")));
         let response = Self { status, fields: fields.collect(), content: Vec::new() };
-        response.check_fields();
+        response.check_fields(asked_s);
         response.check_status();
         response
     }
@@ -86,7 +86,7 @@ impl Response {
     }
 
     #[track_caller]
-    fn check_fields(&self) {
+    fn check_fields(&self, asked_s: u64) {
         let shown = self.head();
         for (index, (name, _)) in self.fields.iter().enumerate() {
             let repeated = self.fields[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
@@ -94,7 +94,9 @@ impl Response {
         }
         let date =
             date::parse_imf_fixdate(self.require("Date")).unwrap_or_else(|| panic!("Date in {shown:?}"));
-        assert!(date::now_s().abs_diff(date) <= DATE_SLACK_S, "Date is not now in {shown:?}");
+        let now_s = date::now_s();
+        let is_now = (asked_s.saturating_sub(DATE_SLACK_S)..=now_s + DATE_SLACK_S).contains(&date);
+        assert!(is_now, "Date is not between {asked_s} and {now_s} in {shown:?}");
         if let Some(modified) = self.field("Last-Modified") {
             let modified = date::parse_imf_fixdate(modified).unwrap_or_else(|| panic!("{shown:?}"));
             assert!(modified <= date, "modified after it was sent: {shown:?}");

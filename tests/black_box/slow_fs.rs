@@ -22,7 +22,7 @@ use super::schedule::skip;
 use super::tree::{Tree, pattern};
 
 /// Files of either kind.
-const FILES: u64 = 4_096;
+const FILES: u64 = 8_192;
 /// Length of `large-N.bin`.
 pub(crate) const LARGE_BYTES: usize = 1 << 20;
 /// Length of `small-N.bin`.

@@ -21,8 +21,10 @@ use rustix::io::Errno;
 use super::residency;
 use crate::settings::Symlinks;
 
-/// How often a path is tried again when a rename elsewhere kept the kernel from being sure (openat2(2), EAGAIN).
+/// How often a path is tried when a rename or a mount elsewhere keeps the kernel from being sure (openat2(2), EAGAIN).
 const ATTEMPTS: u32 = 16;
+/// The same without waiting, where EAGAIN mostly means what it says: one more try costs less than a helper.
+const ATTEMPTS_CACHED: u32 = 2;
 
 /// `NONBLOCK`, because opening a FIFO would otherwise stop the loop until somebody writes to it; `NOCTTY`,
 /// because opening a terminal would otherwise make it ours.
@@ -167,7 +169,7 @@ impl Root {
 
     fn open_beneath(&self, path: &CStr, flags: OFlags, patience: Patience) -> Result<OwnedFd, Errno> {
         let (resolve, attempts) = match patience {
-            Patience::Never => (self.resolve | ResolveFlags::CACHED | ResolveFlags::NO_XDEV, 1),
+            Patience::Never => (self.resolve | ResolveFlags::CACHED | ResolveFlags::NO_XDEV, ATTEMPTS_CACHED),
             Patience::MayWait => (self.resolve, ATTEMPTS),
         };
         let mut result = Err(Errno::AGAIN);
