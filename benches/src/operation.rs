@@ -18,6 +18,7 @@ use worker::close::CloseReason;
 use worker::cold::{Helpers, Inbox};
 use worker::connection::{Connection, Fate};
 use worker::context::Context;
+use worker::errands::Errands;
 use worker::site::Site;
 use worker::site::resolve::{Patience, Root};
 use worker::wheel::{TICK_MS, Wheel};
@@ -117,7 +118,7 @@ fn context(root: &Path) -> Context {
         Clock::fixed(0, NOW_S),
     );
     // As in a server, the loop never waits for a disk; but then, all the files are in memory.
-    cx.helpers = Some((Helpers::start(0).unwrap(), Inbox::new(waker())));
+    cx.errands = Some(Errands::new(Helpers::start(0).unwrap(), Inbox::new(waker())));
     cx
 }
 

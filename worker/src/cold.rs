@@ -2,10 +2,10 @@
 //!
 //! A loop submits a [`Task`], goes on with other connections, and finds the [`Outcome`] in its [`Inbox`] when it
 //! is woken. Queue and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
-//! submits learns at once when there is no room. A connection has at most one task under way, so the queue's
-//! order is fair between connections; a task whose connection has died is passed over.
+//! submits learns at once when there is no room. A connection waits for one task at most, so the queue's order is
+//! fair between connections; a task that nobody waits for any longer is passed over.
 //!
-//! A helper knows nothing of connections and never touches a socket.
+//! A helper knows nothing of connections and never touches a socket. Who waits for what is in `errands`.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -21,9 +21,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::Advice;
 use rustix::io::Errno;
 
+use crate::errands::ErrandId;
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Stamp;
-use crate::slab::ConnectionId;
 
 /// Tasks that may wait for a helper, of all workers together.
 const QUEUE_MAX: usize = 4096;
@@ -98,7 +98,7 @@ impl Drop for SharedFile {
 }
 
 /// A part of a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Window {
     /// The file.
     pub file: Arc<SharedFile>,
@@ -114,7 +114,7 @@ pub struct Window {
 }
 
 /// What a helper is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Task {
     /// Open a path.
     Open(Box<Opening>),
@@ -139,13 +139,9 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// A connection's claim on the outcome of its task. When it is dropped, the task need not be done.
-#[derive(Debug)]
-pub struct Ticket(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
-
 struct Job {
-    id: ConnectionId,
-    ticket: Weak<()>,
+    errand: ErrandId,
+    claims: Weak<ErrandId>,
     task: Task,
     inbox: Arc<Inbox>,
 }
@@ -153,7 +149,7 @@ struct Job {
 /// Where a worker finds what came of its tasks.
 #[derive(Debug)]
 pub struct Inbox {
-    done: ArrayQueue<(ConnectionId, Outcome)>,
+    done: ArrayQueue<(ErrandId, Outcome)>,
     /// Tasks submitted and not yet taken out.
     outstanding: AtomicUsize,
     waker: Arc<mio::Waker>,
@@ -166,8 +162,8 @@ impl Inbox {
         Arc::new(Self { done: ArrayQueue::new(INBOX_MAX), outstanding: AtomicUsize::new(0), waker })
     }
 
-    /// The next outcome, and whose task it was.
-    pub fn pop(&self) -> Option<(ConnectionId, Outcome)> {
+    /// The next outcome, and of which errand.
+    pub fn pop(&self) -> Option<(ErrandId, Outcome)> {
         let done = self.done.pop()?;
         self.outstanding.fetch_sub(1, Ordering::Relaxed);
         Some(done)
@@ -207,21 +203,28 @@ impl Helpers {
         Ok(helpers)
     }
 
-    /// Queues a task of connection `id`, the outcome of which will be in `inbox`.
+    /// One more helper, after everything that a test has queued.
+    #[cfg(test)]
+    pub(crate) fn start_one(self: &Arc<Self>) {
+        let helpers = Arc::clone(self);
+        thread::spawn(move || helpers.help());
+    }
+
+    /// Queues the task of an errand, the outcome of which will be in `inbox`. When every clone of `claim` is
+    /// dropped, it need not be done.
     ///
     /// # Errors
     /// The task, when there is no room.
-    pub fn submit(&self, id: ConnectionId, task: Task, inbox: &Arc<Inbox>) -> Result<Ticket, Task> {
+    pub fn submit(&self, claim: &Arc<ErrandId>, task: Task, inbox: &Arc<Inbox>) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
         if inbox.outstanding.load(Ordering::Relaxed) >= INBOX_MAX {
             return Err(task);
         }
-        let ticket = Arc::new(());
-        let job = Job { id, ticket: Arc::downgrade(&ticket), task, inbox: Arc::clone(inbox) };
+        let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
         self.jobs.push(job).map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
         self.wake_one();
-        Ok(Ticket(ticket))
+        Ok(())
     }
 
     fn close(&self, descriptor: OwnedFd) {
@@ -261,12 +264,12 @@ impl Helpers {
     }
 
     fn work(self: &Arc<Self>, job: Job, scratch: &mut [u8]) {
-        let outcome = match job.ticket.strong_count() {
+        let outcome = match job.claims.strong_count() {
             0 => Outcome::Cancelled,
             _ => catch_unwind(AssertUnwindSafe(|| job.task.run(self, scratch))).unwrap_or(Outcome::Failed),
         };
         // There is room: no more are outstanding than fit.
-        let _ = job.inbox.done.push((job.id, outcome));
+        let _ = job.inbox.done.push((job.errand, outcome));
         // A worker that has ended needs no wake.
         let _ = job.inbox.waker.wake();
     }
@@ -361,7 +364,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::slab::Slab;
 
     fn inbox() -> (Arc<Inbox>, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
@@ -376,7 +378,7 @@ mod tests {
         Window { file: Arc::new(SharedFile::new(file.into())), stamp, is_first: true, offset, bytes }
     }
 
-    fn wait(inbox: &Inbox) -> (ConnectionId, Outcome) {
+    fn wait(inbox: &Inbox) -> (ErrandId, Outcome) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(done) = inbox.pop() {
@@ -387,8 +389,8 @@ mod tests {
         }
     }
 
-    fn id() -> ConnectionId {
-        Slab::with_limit(1).insert(()).unwrap()
+    fn claim() -> Arc<ErrandId> {
+        Arc::new(ErrandId::default())
     }
 
     #[test]
@@ -396,7 +398,8 @@ mod tests {
         let helpers = Helpers::start(2).unwrap();
         let (inbox, mut poll) = inbox();
         let content: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-        let _ticket = helpers.submit(id(), Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
+        let claim = claim();
+        helpers.submit(&claim, Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
         let mut events = mio::Events::with_capacity(1);
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert!(!events.is_empty(), "the worker was not woken");
@@ -404,7 +407,7 @@ mod tests {
             (_, Outcome::Read(bytes)) => assert!(bytes == content[1_000..201_000]),
             other => panic!("{other:?}"),
         }
-        let _ticket = helpers.submit(id(), Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
+        helpers.submit(&claim, Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(300_000))));
         assert_eq!(inbox.outstanding.load(Ordering::Relaxed), 0);
     }
@@ -414,7 +417,8 @@ mod tests {
         let helpers = Helpers::start(1).unwrap();
         let (inbox, _poll) = inbox();
         let changed = Window { stamp: window(b"other", 0, 5).stamp, ..window(b"these", 0, 5) };
-        let _ticket = helpers.submit(id(), Task::Read(changed), &inbox).unwrap();
+        let claim = claim();
+        helpers.submit(&claim, Task::Read(changed), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Failed)));
     }
 
@@ -422,9 +426,8 @@ mod tests {
     fn a_task_nobody_waits_for_is_not_done() {
         let helpers = Helpers::start(0).unwrap();
         let (inbox, _poll) = inbox();
-        drop(helpers.submit(id(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap());
-        let helping = Arc::clone(&helpers);
-        thread::spawn(move || helping.help());
+        helpers.submit(&claim(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        helpers.start_one();
         assert!(matches!(wait(&inbox), (_, Outcome::Cancelled)));
     }
 
@@ -434,8 +437,10 @@ mod tests {
         let (inbox, _poll) = inbox();
         let shared = window(b"x", 0, 1);
         let task = || Task::Warm(Window { file: Arc::clone(&shared.file), ..shared });
-        let tickets: Vec<_> = (0..QUEUE_MAX).map(|_| helpers.submit(id(), task(), &inbox).unwrap()).collect();
-        assert!(helpers.submit(id(), task(), &inbox).is_err());
-        assert_eq!(tickets.len(), QUEUE_MAX);
+        let claim = claim();
+        for _ in 0..QUEUE_MAX {
+            helpers.submit(&claim, task(), &inbox).unwrap();
+        }
+        assert!(helpers.submit(&claim, task(), &inbox).is_err());
     }
 }

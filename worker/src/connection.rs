@@ -34,12 +34,13 @@ use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
 
 use crate::close::CloseReason;
-use crate::cold::Ticket;
 use crate::context::{Context, OUTPUT_BYTES};
+use crate::errands::Ticket;
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
 use crate::site::opening::Opening;
 use crate::transport::Transport;
+pub use answering::Arrival;
 use waiting::Waiting;
 
 /// What becomes of a connection after a call.

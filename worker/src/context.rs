@@ -10,7 +10,7 @@ use protocol::Limits;
 
 use crate::buffers::Pool;
 use crate::clock::Clock;
-use crate::cold::{Helpers, Inbox};
+use crate::errands::Errands;
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
@@ -50,8 +50,8 @@ pub struct Context {
     pub site: Site,
     /// The access log, if there is one.
     pub log: Option<SharedProducer>,
-    /// The threads that may wait for a disk, and where they answer. Without them, this thread waits itself.
-    pub helpers: Option<(Arc<Helpers>, Arc<Inbox>)>,
+    /// What threads do that may wait for a disk. Without them, this thread waits itself.
+    pub errands: Option<Errands>,
     /// What has been done.
     pub counters: Arc<Counters>,
     /// Whether every response is to be the last of its connection.
@@ -78,7 +78,7 @@ impl Context {
             transfers: Transfers::new(POOLED_MAX),
             site,
             log,
-            helpers: None,
+            errands: None,
             counters,
             is_draining: false,
         }
@@ -87,7 +87,7 @@ impl Context {
     /// Whether this thread may wait for a disk: only where nobody else can.
     #[must_use]
     pub const fn may_wait(&self) -> bool {
-        self.helpers.is_none()
+        self.errands.is_none()
     }
 
     /// A deadline for a peer that owes us something: short when the server is ending.

@@ -12,6 +12,7 @@ pub mod cold;
 pub mod connection;
 pub mod context;
 pub mod control;
+pub mod errands;
 pub mod fault;
 pub mod handoff;
 pub mod log_writer;

@@ -7,16 +7,17 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::vec;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::close::CloseReason;
-use crate::cold::Outcome;
-use crate::connection::{Connection, Fate};
+use crate::connection::{Arrival, Connection, Fate};
 use crate::context::Context;
 use crate::control::Phase;
+use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
 use crate::site::resolve::Root;
 use crate::slab::{ConnectionId, Slab};
@@ -27,6 +28,9 @@ use crate::wheel::Wheel;
 pub const WAKER: Token = Token(usize::MAX);
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
 const ADOPTIONS_MAX: u32 = 256;
+/// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
+/// others either.
+const RESUMPTIONS_MAX: u32 = 512;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub struct Reactor {
     run_queue: Vec<ConnectionId>,
     /// The run queue of the turn that is being worked through.
     running: Vec<ConnectionId>,
+    /// What came of an errand, and who of those who waited for it is still to be told.
+    news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
+    /// Whether more was done by the helpers than a turn could take in.
+    has_more_news: bool,
     root_seen_ms: u64,
     cx: Context,
     registry: Registry,
@@ -51,6 +59,8 @@ impl Reactor {
             wheel: Wheel::new(cx.clock.now_ms(), connections_max),
             run_queue: Vec::new(),
             running: Vec::new(),
+            news: None,
+            has_more_news: false,
             root_seen_ms: 0,
             cx,
             registry,
@@ -66,7 +76,7 @@ impl Reactor {
     /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if !self.run_queue.is_empty() {
+        if self.has_more_news || !self.run_queue.is_empty() {
             return Some(0);
         }
         let now_ms = self.cx.clock.now_ms();
@@ -194,10 +204,15 @@ impl Reactor {
     /// Queues what the connection needs a helper for; what becomes of it then.
     fn ask_for_help(&mut self, id: ConnectionId) -> Fate {
         let Some(connection) = self.connections.get_mut(id) else { return Fate::Wait };
-        let Some((task, (helpers, inbox))) = connection.task().zip(self.cx.helpers.as_ref()) else {
+        let Some((task, errands)) = connection.task().zip(self.cx.errands.as_mut()) else {
             return Fate::Close(CloseReason::Failed);
         };
-        match helpers.submit(id, task, inbox) {
+        let connections = &mut self.connections;
+        let still_waits =
+            |id, errand| connections.get_mut(id).is_some_and(|connection| connection.waits_for(errand));
+        let submitted = errands.submit(id, task, still_waits);
+        let Some(connection) = self.connections.get_mut(id) else { return Fate::Wait };
+        match submitted {
             Ok(ticket) => {
                 connection.wait_for(ticket);
                 Fate::Wait
@@ -209,21 +224,31 @@ impl Reactor {
         }
     }
 
-    /// Takes in what the helpers have done. What was opened for a connection that is gone serves the next one.
+    /// Takes in what the helpers have done, and lets those go on who waited for it.
     fn take_outcomes(&mut self) {
-        while let Some((id, outcome)) = self.cx.helpers.as_ref().and_then(|(_, inbox)| inbox.pop()) {
-            match (self.connections.get_mut(id), outcome) {
-                (Some(connection), outcome) => {
-                    let fate = connection.resume(outcome, &mut self.cx);
-                    self.settle(id, fate);
-                }
-                (None, Outcome::Opened(opening, opened)) => {
-                    // A refusal was for the one who is gone.
-                    let _ = self.cx.site.admit(&opening, opened, &self.cx.clock);
-                }
-                (None, _) => {}
+        for _ in 0..RESUMPTIONS_MAX {
+            let Some((errand, arrival, waiting)) = &mut self.news else {
+                let Some(done) = self.cx.errands.as_mut().and_then(Errands::pop) else {
+                    self.has_more_news = false;
+                    return;
+                };
+                let arrival = Arrival::of(done.outcome, &mut self.cx);
+                self.news = Some((done.errand, arrival, done.waiting.into_iter()));
+                continue;
+            };
+            let Some(id) = waiting.next() else {
+                self.news = None;
+                continue;
+            };
+            // Others are gone, or wait for something else by now.
+            if let Some(connection) =
+                self.connections.get_mut(id).filter(|connection| connection.waits_for(*errand))
+            {
+                let fate = connection.resume(arrival, &mut self.cx);
+                self.settle(id, fate);
             }
         }
+        self.has_more_news = true;
     }
 
     fn settle(&mut self, id: ConnectionId, mut fate: Fate) {

@@ -72,7 +72,7 @@ pub struct Site {
 }
 
 /// Where a path led.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Located {
     /// To a file.
     File(Rc<Representation>),
@@ -197,7 +197,7 @@ impl Site {
             }
         };
         if let Located::File(representation) = &located
-            && opening.opener.has_root_of(&self.opener)
+            && Arc::ptr_eq(opening.opener.root(), self.opener.root())
         {
             self.cache.insert(&opening.key, Rc::clone(representation), clock.now_ms());
         }

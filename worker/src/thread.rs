@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::cold::{Helpers, Inbox};
 use crate::context::{Context, SharedProducer};
 use crate::control::{Control, Phase};
+use crate::errands::Errands;
 use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
@@ -208,10 +209,10 @@ impl Worker {
         let site = Site::new(self.settings.site.clone(), Arc::clone(&self.root), patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
-        cx.helpers = self
+        cx.errands = self
             .helpers
             .as_ref()
-            .map(|(helpers, waker)| (Arc::clone(helpers), Inbox::new(Arc::clone(waker))));
+            .map(|(helpers, waker)| Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker))));
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);

@@ -8,14 +8,34 @@ use super::waiting::Waiting;
 use super::{Connection, Fate};
 use crate::access_log::{self, Entry};
 use crate::close::CloseReason;
-use crate::cold::{Outcome, Task, Ticket};
+use crate::cold::{Outcome, Task};
 use crate::context::Context;
+use crate::errands::{ErrandId, Ticket};
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Located};
 use crate::transport::Transport;
 
 /// What a request gets that no helper has time for.
 pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
+/// What came of an errand, for each of those who waited for it.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Where the path led.
+    Located(Result<Located, Status>),
+    /// What became of a part of a file.
+    Content(Outcome),
+}
+
+impl Arrival {
+    /// Takes in what was opened, so that those who come later find it, even if nobody has waited for it.
+    pub fn of(outcome: Outcome, cx: &mut Context) -> Self {
+        match outcome {
+            Outcome::Opened(opening, opened) => Self::Located(cx.site.admit(&opening, opened, &cx.clock)),
+            outcome => Self::Content(outcome),
+        }
+    }
+}
+
 /// When content that no helper had room for is tried again.
 const HELPER_RETRY_MS: u64 = 250;
 
@@ -92,6 +112,11 @@ impl<T: Transport> Connection<T> {
         self.ticket = Some(ticket);
     }
 
+    /// Whether it waits for that errand, and has not given up since.
+    pub fn waits_for(&self, errand: ErrandId) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.is_for(errand))
+    }
+
     /// There is no room for the task. A request is refused; content that is under way is tried again later.
     pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
         if matches!(task, Task::Open(_)) {
@@ -101,18 +126,13 @@ impl<T: Transport> Connection<T> {
         Fate::Wait
     }
 
-    /// A helper has done its task.
-    pub fn resume(&mut self, outcome: Outcome, cx: &mut Context) -> Fate {
-        if self.ticket.take().is_none() {
-            return Fate::Wait;
-        }
+    /// A helper has done the errand for which the connection [waits](Self::waits_for).
+    pub fn resume(&mut self, arrival: &Arrival, cx: &mut Context) -> Fate {
+        self.ticket = None;
         self.waiting = Waiting::None;
-        match outcome {
-            Outcome::Opened(opening, opened) => {
-                let located = cx.site.admit(&opening, opened, &cx.clock);
-                self.answer_kept(located, cx)
-            }
-            other => match self.output.resume(&other) {
+        match arrival {
+            Arrival::Located(located) => self.answer_kept(located.clone(), cx),
+            Arrival::Content(outcome) => match self.output.resume(outcome) {
                 Ok(()) => self.advance(cx),
                 Err(reason) => self.close(reason),
             },

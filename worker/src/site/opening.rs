@@ -40,10 +40,10 @@ impl Opener {
         self.root = root;
     }
 
-    /// Whether both open the same tree.
+    /// The root below which it opens.
     #[must_use]
-    pub fn has_root_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.root, &other.root)
+    pub const fn root(&self) -> &Arc<Root> {
+        &self.root
     }
 
     /// Whether the root has been deleted.
@@ -120,7 +120,7 @@ impl Opener {
 const NOT_FOUND: Obstacle = Obstacle::Refused(Status::NotFound);
 
 /// An opening that has to wait, with all that a helper thread needs for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Opening {
     /// The key in the site's cache.
     pub key: Box<[u8]>,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use oneloop_worker::cold::{Helpers, Inbox};
+use oneloop_worker::errands::Errands;
 use oneloop_worker::slab::{ConnectionId, Slab};
 use tempfile::TempDir;
 
@@ -36,18 +37,19 @@ impl Default for Places {
     }
 }
 
-/// The helper of all lives, and an inbox of one.
-pub fn helpers() -> (Arc<Helpers>, Arc<Inbox>) {
+/// The errands of one life; the helper is that of all.
+pub fn errands() -> Errands {
     static HELPERS: OnceLock<(Arc<Helpers>, Arc<mio::Waker>, mio::Poll)> = OnceLock::new();
     let (helpers, waker, _) = HELPERS.get_or_init(|| {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
         (Helpers::start(1).unwrap(), waker, poll)
     });
-    (Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
+    Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
 }
 
-/// An id for a connection that is in no slab.
-pub fn any_id() -> ConnectionId {
-    Slab::with_limit(1).insert(()).unwrap()
+/// Ids for the connection and for others that want the same, though none of them is in a slab.
+pub fn ids() -> [ConnectionId; 2] {
+    let mut slab = Slab::with_limit(2);
+    [(); 2].map(|()| slab.insert(()).unwrap())
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use oneloop_worker::clock::Clock;
 use oneloop_worker::close::CloseReason;
-use oneloop_worker::connection::{Connection, Fate};
+use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::Context;
+use oneloop_worker::errands::{Done, Ticket};
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
@@ -63,8 +64,10 @@ pub struct World {
     fate: Fate,
     now_ms: u64,
     has_struck: bool,
-    /// Whether a helper has a task of this connection.
-    is_helped: bool,
+    /// What a helper has done and the connection was not told yet.
+    done: Option<Done>,
+    /// The claim of another connection, which wants the same and may give up.
+    other: Option<Ticket>,
     strikes_at_step: usize,
 }
 
@@ -126,7 +129,8 @@ impl World {
             fate: Fate::Wait,
             now_ms: 0,
             has_struck: false,
-            is_helped: false,
+            done: None,
+            other: None,
         }
     }
 
@@ -162,25 +166,42 @@ impl World {
     }
 
     fn ask_for_help(&mut self) {
-        let (helpers, inbox) = self.cx.helpers.clone().unwrap();
         let task = self.connection.task().unwrap();
-        let id = places::any_id();
-        self.connection.wait_for(helpers.submit(id, task, &inbox).unwrap());
-        self.is_helped = true;
+        let errands = self.cx.errands.as_mut().unwrap();
+        let [id, other] = places::ids();
+        // One that comes before or behind this one with the same wish, and perhaps does not stay.
+        let (comes_before, comes_behind) = (self.random.chance(4), self.random.chance(4));
+        let same = (comes_before || comes_behind).then(|| task.clone());
+        if comes_before {
+            self.other = same.clone().and_then(|task| errands.submit(other, task, |_, _| true).ok());
+        }
+        self.connection.wait_for(errands.submit(id, task, |_, _| true).unwrap());
+        if comes_behind {
+            self.other = same.and_then(|task| errands.submit(other, task, |_, _| true).ok());
+        }
+        if self.random.chance(2) {
+            self.other = None;
+        }
+        // The helper works at once, so that it does not depend on its pace what it finds; when the connection is
+        // told, is for chance to decide.
+        self.done = Some(loop {
+            match errands.pop() {
+                Some(done) if self.connection.waits_for(done.errand) => break done,
+                Some(_) => {}
+                None => std::thread::yield_now(),
+            }
+        });
         self.fate = Fate::Wait;
     }
 
-    /// The helper is done: when, is for chance to decide, so we wait for it only here.
+    /// The connection is told what the helper has done, unless it has given up.
     fn take_outcome(&mut self) {
-        self.is_helped = false;
-        let (_, inbox) = self.cx.helpers.clone().unwrap();
-        let outcome = loop {
-            if let Some((_, outcome)) = inbox.pop() {
-                break outcome;
-            }
-            std::thread::yield_now();
-        };
-        self.fate = self.connection.resume(outcome, &mut self.cx);
+        let Some(done) = self.done.take() else { return };
+        assert_eq!(done.waiting.iter().filter(|&&id| id == places::ids()[0]).count(), 1, "told once");
+        let arrival = Arrival::of(done.outcome, &mut self.cx);
+        if self.connection.waits_for(done.errand) {
+            self.fate = self.connection.resume(&arrival, &mut self.cx);
+        }
         assert!(self.cx.output.is_empty(), "responses were left in the shared buffer");
     }
 
@@ -190,7 +211,7 @@ impl World {
         match self.random.below(10) {
             0..=3 => self.deliver(),
             4..=7 => self.client_reads(),
-            8 if self.is_helped => self.take_outcome(),
+            8 if self.done.is_some() => self.take_outcome(),
             8 if self.random.chance(3) => {
                 self.connection.readable(false);
                 self.advance();
@@ -238,7 +259,7 @@ impl World {
         if self.is_quiet() {
             return self.sleep_until_deadline();
         }
-        if self.is_helped {
+        if self.done.is_some() {
             return self.take_outcome();
         }
         if self.fate == Fate::Again {
@@ -270,7 +291,7 @@ impl World {
         let stops = |fault| self.has_struck && self.fault == fault;
         let is_delivered = self.script.is_empty() || stops(Fault::StopSending);
         let is_read = stops(Fault::StopReading) || (wire.unread == 0 && !wire.is_blocked);
-        is_delivered && is_read && !self.is_helped && self.fate == Fate::Wait
+        is_delivered && is_read && self.done.is_none() && self.fate == Fate::Wait
     }
 
     fn sleep_until_deadline(&mut self) {
@@ -379,6 +400,6 @@ fn context(directory: &Path, is_cold: bool) -> Context {
         None,
         Clock::fixed(0, 1_800_000_000),
     );
-    cx.helpers = is_cold.then(places::helpers);
+    cx.errands = is_cold.then(places::errands);
     cx
 }
