@@ -15,7 +15,8 @@ use acceptor::{AcceptError, Acceptor, Address, Listener, LocalAddress};
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
-use worker::{Control, Counters, Handle, Phase, StartError};
+use worker::site::resolve::Root;
+use worker::{Control, Counters, Handle, Keeper, Phase, StartError};
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
@@ -35,6 +36,7 @@ struct Server {
     signals: Signals,
     control: Arc<Control>,
     workers: Vec<Handle>,
+    keeper: Keeper,
     access_log: Option<Writer>,
 }
 
@@ -49,14 +51,18 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
     let (access_log, producers) = start_access_log(&settings)?;
     let control = Arc::new(Control::default());
-    let (workers, senders) = start_workers(&settings, &control, producers)?;
+    let root = worker::open_root(&settings.worker.site).map_err(ServerError::Worker)?;
+    let (workers, senders) = start_workers(&settings, &root, &control, producers)?;
+    let successors = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
+    let keeper = Keeper::start(&settings.worker.site, root, successors)
+        .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     let mut acceptor =
         Acceptor::new(settings.acceptor, listeners, senders, &signals).map_err(ServerError::Acceptor)?;
     if !settings.is_quiet {
         // A closed standard error is no reason not to serve.
         let _ = io::stderr().write_all(banner(&settings, &locals).as_bytes());
     }
-    let mut server = Server { signals, control, workers, access_log };
+    let mut server = Server { signals, control, workers, keeper, access_log };
     let result = server.accept_until_stopped(&mut acceptor);
     let totals = acceptor.totals();
     acceptor.close();
@@ -103,6 +109,7 @@ type Senders = Vec<(Sender, Arc<Counters>)>;
 
 fn start_workers(
     settings: &Settings,
+    root: &Arc<Root>,
     control: &Arc<Control>,
     producers: Vec<Producer>,
 ) -> Result<(Vec<Handle>, Senders), ServerError> {
@@ -115,9 +122,15 @@ fn start_workers(
     let mut senders = Vec::with_capacity(settings.processors.len());
     for (index, &processor) in settings.processors.iter().enumerate() {
         let settings = worker::Settings { processor, ..settings.worker.clone() };
-        let (handle, sender) =
-            worker::spawn(index, settings, Arc::clone(control), producers.next(), helpers.clone())
-                .map_err(ServerError::Worker)?;
+        let (handle, sender) = worker::spawn(
+            index,
+            settings,
+            Arc::clone(root),
+            Arc::clone(control),
+            producers.next(),
+            helpers.clone(),
+        )
+        .map_err(ServerError::Worker)?;
         senders.push((sender, Arc::clone(handle.counters())));
         workers.push(handle);
     }
@@ -164,11 +177,10 @@ impl Server {
 
     fn reload(&self) {
         tracing::info!("opening the root and the access log anew");
-        self.control.reload();
+        self.keeper.reload();
         if let Some(access_log) = &self.access_log {
             access_log.reopen();
         }
-        self.wake();
     }
 
     /// Lets the workers finish what is in flight, within `grace` or until another signal to stop, and then drops

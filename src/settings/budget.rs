@@ -6,10 +6,12 @@ use super::{Machine, SettingsError, saturate};
 
 /// Of the acceptor: its epoll.
 const PER_ACCEPTOR: u64 = 1;
-/// Of each worker: its epoll, the copy through which its loop registers, its eventfd, its root.
-const PER_WORKER: u64 = 4;
-/// Of each worker, for a moment each: files that are being opened, and a root that is opened anew.
-const PER_WORKER_OPENING: u64 = 4;
+/// The root, and for a moment each: another that takes its place, one in between, and what is opened to try it out.
+const ROOTS: u64 = 4;
+/// Of each worker: its epoll, the copy through which its loop registers, its eventfd.
+const PER_WORKER: u64 = 3;
+/// Of each worker, for a moment each: files that are being opened.
+const PER_WORKER_OPENING: u64 = 3;
 
 /// What connections and cached files may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,8 @@ impl Budget {
     ) -> Result<Self, SettingsError> {
         let count = workers as u64;
         let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
-        let shared = PER_ACCEPTOR + listeners as u64 + u64::from(cli.helpers > 0) + u64::from(has_access_log);
+        let shared =
+            PER_ACCEPTOR + ROOTS + listeners as u64 + u64::from(cli.helpers > 0) + u64::from(has_access_log);
         let reserved = machine.descriptors_open + shared + count * (PER_WORKER + PER_WORKER_OPENING);
         // One connection, and one file for each worker to keep.
         let least = reserved + count + 1;
@@ -77,8 +80,8 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_between_files_and_connections() {
-        // Open, acceptor, listener, helpers; workers.
-        let spare = 20_000 - (5 + 1 + 1 + 1) - 2 * 8;
+        // Open, acceptor, roots, listener, helpers; workers.
+        let spare = 20_000 - (5 + 1 + 4 + 1 + 1) - 2 * 6;
         let files = spare / 4 / 2;
         let table: [(&[&str], _, _); 7] = [
             (&[], 20_000, (spare - 2 * files, files)),
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn too_few_descriptors_are_refused_with_how_many_are_enough() {
-        for (workers, least) in [(1, 18), (2, 27), (1024, 9225)] {
+        for (workers, least) in [(1, 20), (2, 27), (1024, 7181)] {
             for descriptors in [0, 3, least - 1] {
                 let line = budget(&[], descriptors, workers).unwrap_err().to_string();
                 assert!(line.contains(&format!("raise `ulimit -n` to at least {least}")), "{line}");
@@ -113,7 +116,7 @@ mod tests {
             if let Ok((connections, files)) = budget(&[], descriptors, workers) {
                 let workers = workers as u64;
                 assert!(connections >= 1 && files >= 1);
-                assert_eq!(8 + workers * (8 + files as u64) + connections, descriptors);
+                assert_eq!(12 + workers * (6 + files as u64) + connections, descriptors);
             }
         }
     }

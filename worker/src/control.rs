@@ -1,7 +1,7 @@
-//! What the rest of the process tells every worker, without a lock: which phase the server is in, and how often
-//! it was told to reload. Written by the supervising thread, read once a turn by each worker.
+//! What the rest of the process tells every worker, without a lock: which phase the server is in. Written by the
+//! supervising thread, read once a turn by each worker.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Phase of the server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +14,10 @@ pub enum Phase {
     Stopping,
 }
 
-/// The flags shared by supervisor and workers.
+/// What supervisor and workers share.
 #[derive(Debug, Default)]
 pub struct Control {
     phase: AtomicU8,
-    reloads: AtomicU32,
 }
 
 impl Control {
@@ -39,15 +38,5 @@ impl Control {
             Phase::Stopping => 2,
         };
         self.phase.fetch_max(value, Ordering::AcqRel);
-    }
-
-    /// Asks every worker to open its root anew and to forget what it has cached. Wake them.
-    pub fn reload(&self) {
-        self.reloads.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How many reloads were asked for so far.
-    pub fn reloads(&self) -> u32 {
-        self.reloads.load(Ordering::Acquire)
     }
 }

@@ -45,7 +45,6 @@ pub struct Reactor {
     news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
     /// Whether more was done by the helpers than a turn could take in.
     has_more_news: bool,
-    root_seen_ms: u64,
     cx: Context,
     registry: Registry,
 }
@@ -61,7 +60,6 @@ impl Reactor {
             running: Vec::new(),
             news: None,
             has_more_news: false,
-            root_seen_ms: 0,
             cx,
             registry,
         }
@@ -100,17 +98,6 @@ impl Reactor {
         }
         self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();
-    }
-
-    /// Whether the root has to be opened anew because the one that is served was deleted. Looks as often as a file
-    /// is compared with the file system, when there is something to do.
-    pub fn has_lost_root(&mut self) -> bool {
-        let now_ms = self.cx.clock.now_ms();
-        if now_ms < self.root_seen_ms.saturating_add(self.cx.site.check_interval_ms()) {
-            return false;
-        }
-        self.root_seen_ms = now_ms;
-        self.cx.site.is_root_deleted()
     }
 
     /// Serves another tree from now on.

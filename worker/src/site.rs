@@ -105,12 +105,6 @@ impl Site {
         self.missing.clear();
     }
 
-    /// How long what is known of a file is believed.
-    #[must_use]
-    pub const fn check_interval_ms(&self) -> u64 {
-        self.settings.check_interval_ms
-    }
-
     /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
@@ -125,12 +119,6 @@ impl Site {
             let unused_ms = UNUSED_MS.max(self.settings.check_interval_ms.saturating_mul(2));
             self.cache.give_up_unused(now_ms.saturating_sub(unused_ms));
         }
-    }
-
-    /// Whether the directory that is served has been deleted, so that whatever stands at its path now should be.
-    #[must_use]
-    pub fn is_root_deleted(&self) -> bool {
-        self.opener.is_root_deleted()
     }
 
     /// Decides what to say to a request.

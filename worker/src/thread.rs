@@ -28,7 +28,8 @@ use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::reactor::{Reactor, WAKER};
-use crate::settings::Settings;
+use crate::roots::Successor;
+use crate::settings::{Settings, SiteSettings};
 use crate::site::Site;
 use crate::site::resolve::{Patience, Root};
 
@@ -77,6 +78,7 @@ pub struct Handle {
     index: usize,
     waker: Arc<Waker>,
     counters: Arc<Counters>,
+    successor: Arc<Successor>,
     thread: JoinHandle<()>,
 }
 
@@ -91,6 +93,12 @@ impl Handle {
     #[must_use]
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Where the worker looks for another root to serve.
+    #[must_use]
+    pub const fn successor(&self) -> &Arc<Successor> {
+        &self.successor
     }
 
     /// Makes the worker look at [`Control`].
@@ -116,32 +124,40 @@ impl Handle {
     }
 }
 
+/// Opens the root that the workers are to serve first.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open_root(settings: &SiteSettings) -> Result<Arc<Root>, StartError> {
+    Root::open(&settings.root, settings.symlinks)
+        .map(Arc::new)
+        .map_err(|source| StartError::Root { path: settings.root.clone(), source })
+}
+
 /// Starts a worker: its supervisor gets the handle, the acceptor the sender. Without `helpers` it waits for disks
 /// itself.
 ///
 /// # Errors
-/// When the root cannot be opened, or the kernel refuses a poll, an eventfd or a thread.
+/// When the kernel refuses a poll, an eventfd or a thread.
 pub fn spawn(
     index: usize,
     settings: Settings,
+    root: Arc<Root>,
     control: Arc<Control>,
     log: Option<Producer>,
     helpers: Option<Arc<Helpers>>,
 ) -> Result<(Handle, Sender), StartError> {
-    // Before the root is opened: a reload in between is done once more rather than lost.
-    let reloads = control.reloads();
-    let root = Root::open(&settings.site.root, settings.site.symlinks)
-        .map_err(|source| StartError::Root { path: settings.site.root.clone(), source })?;
     let poll = Poll::new().map_err(StartError::Loop)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(StartError::Loop)?);
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
+    let successor = Successor::new(Arc::clone(&waker));
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
     let worker = Worker {
         index,
         settings,
-        root: Arc::new(root),
-        reloads,
+        root,
+        successor: Arc::clone(&successor),
         control,
         counters: Arc::clone(&counters),
         poll,
@@ -153,7 +169,7 @@ pub fn spawn(
         .name(format!("worker-{index}"))
         .spawn(move || worker.main())
         .map_err(StartError::Loop)?;
-    Ok((Handle { index, waker, counters, thread }, sender))
+    Ok((Handle { index, waker, counters, successor, thread }, sender))
 }
 
 /// What of a worker outlives its loop.
@@ -161,8 +177,7 @@ struct Worker {
     index: usize,
     settings: Settings,
     root: Arc<Root>,
-    /// The reloads that have been carried out.
-    reloads: u32,
+    successor: Arc<Successor>,
     control: Arc<Control>,
     counters: Arc<Counters>,
     poll: Poll,
@@ -223,11 +238,9 @@ impl Worker {
             self.wait(&reactor, &mut events)?;
             reactor.turn(events.iter(), &mut self.receiver);
             reactor.enter(self.control.phase());
-            let reloads = self.control.reloads();
-            if std::mem::replace(&mut self.reloads, reloads) != reloads {
-                self.reload(&mut reactor);
-            } else if reactor.has_lost_root() {
-                self.reopen_deleted(&mut reactor);
+            if let Some(root) = self.successor.take() {
+                self.root = root;
+                reactor.replace_root(Arc::clone(&self.root));
             }
         }
     }
@@ -257,27 +270,6 @@ impl Worker {
             }
         }
         Ok(false)
-    }
-
-    /// The root was deleted. Many a site generator deletes a directory and makes it again; then the new one is what
-    /// is meant. Until there is one, there is nothing to say.
-    fn reopen_deleted(&mut self, reactor: &mut Reactor) {
-        if let Ok(root) = Root::open(&self.settings.site.root, self.settings.site.symlinks) {
-            tracing::info!(worker = self.index, "the root was deleted and made again; the new one is served");
-            self.root = Arc::new(root);
-            reactor.replace_root(Arc::clone(&self.root));
-        }
-    }
-
-    /// Opens the root anew. One that cannot be opened leaves everything as it was.
-    fn reload(&mut self, reactor: &mut Reactor) {
-        match Root::open(&self.settings.site.root, self.settings.site.symlinks) {
-            Ok(root) => {
-                self.root = Arc::new(root);
-                reactor.replace_root(Arc::clone(&self.root));
-            }
-            Err(error) => tracing::error!(%error, "cannot open the root anew; the old one is served on"),
-        }
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
-use oneloop_worker::{Accepted, Control, Deadlines, Peer, Phase, Settings, SiteSettings, Symlinks, spawn};
+use oneloop_worker::{
+    Accepted, Control, Deadlines, Peer, Phase, Settings, SiteSettings, Symlinks, open_root, spawn,
+};
 
 /// Counts what every thread allocates but those that say that they are not to be counted.
 struct Counting;
@@ -108,8 +110,10 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
     let log = directory.path().join("access.log");
     let (writer, mut producers) = log_writer::start(Destination::File(log), 1).unwrap();
     let helpers = Helpers::start(1).unwrap();
+    let settings = settings(directory.path());
+    let root = open_root(&settings.site).unwrap();
     let (handle, mut sender) =
-        spawn(0, settings(directory.path()), Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
+        spawn(0, settings, root, Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     assert!(sender.send(Accepted { stream: theirs.into(), peer: Peer::Unix }).is_ok());

@@ -46,12 +46,6 @@ impl Opener {
         &self.root
     }
 
-    /// Whether the root has been deleted.
-    #[must_use]
-    pub fn is_root_deleted(&self) -> bool {
-        self.root.is_deleted()
-    }
-
     /// Opens what `path`, decoded, names, and leaves the name of the file that was found in `path`. `known` is
     /// what the path named before.
     ///
