@@ -241,6 +241,34 @@ fn expect_never_mixed(validity: Duration) {
 }
 
 #[test]
+fn a_broken_disk_does_not_flood_the_log() {
+    const REQUESTS: usize = 600;
+    let test = "cold_files::a_broken_disk_does_not_flood_the_log";
+    let Some((tree, fs)) = tree_with_cold(test, Delays::default()) else { return };
+    let server = Server::start(&["-t", "2"], tree.root());
+    fs.break_down();
+    let start = Instant::now();
+    let mut client = server.connect();
+    for number in 0..REQUESTS {
+        assert_eq!(client.get(&format!("/cold/small-{number}.bin")).status, 500);
+    }
+    // One more, with the number of those that were left out.
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(client.get("/cold/small-0.bin").status, 500);
+    let is_told = eventually(PATIENCE, || {
+        let stderr = server.stderr();
+        let left_out = stderr.split("left_out=").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        let left_out: usize = left_out.filter_map(|count| count.parse::<usize>().ok()).sum();
+        left_out + stderr.matches("left_out=").count() == REQUESTS + 1
+    });
+    let (stderr, took) = (server.stderr(), start.elapsed());
+    let lines = stderr.matches("cannot read a file").count();
+    assert!(is_told, "not every error is counted: {stderr}");
+    assert!(lines as u64 <= took.as_secs() + 2, "{lines} lines within {took:?}");
+    assert_eq!(server.connect().get("/warm.txt").content, b"warm");
+}
+
+#[test]
 fn small_cold_files_are_one_version() {
     let test = "cold_files::small_cold_files_are_one_version";
     let Some((tree, fs)) = tree_with_cold(test, Delays::of(Duration::from_millis(5))) else { return };

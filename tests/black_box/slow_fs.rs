@@ -78,6 +78,8 @@ struct State {
     generations: BTreeMap<u64, u8>,
     /// Nothing takes any time any more.
     is_hurried: bool,
+    /// Nothing can be read any more.
+    is_broken: bool,
     /// What is in `image`.
     image: Option<Arc<File>>,
 }
@@ -158,6 +160,11 @@ impl SlowFs {
     pub(crate) fn hurry(&self) {
         self.shared.state().is_hurried = true;
         self.shared.hurried.notify_all();
+    }
+
+    /// Lets all reading fail from now on.
+    pub(crate) fn break_down(&self) {
+        self.shared.state().is_broken = true;
     }
 
     /// Who has asked for what since the last time.
@@ -350,11 +357,15 @@ impl Filesystem for Files {
     ) {
         let generation = self.0.state().generations.get(&inode.0).copied().unwrap_or(0);
         let image = self.image().filter(|_| inode.0 == IMAGE);
+        let is_broken = self.0.state().is_broken;
         self.0.answer(
             "read",
             request,
             |delays| delays.read,
             move || {
+                if is_broken {
+                    return reply.error(Errno::EIO);
+                }
                 if let Some(image) = image {
                     let mut bytes = vec![0; size as usize];
                     let read = image.read_at(&mut bytes, offset).expect("read");

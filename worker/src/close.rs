@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::metrics::Counters;
+use crate::throttle;
 
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl CloseReason {
     pub fn of_send_file(error: &std::io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::BADF | Errno::NOMEM) => {
-                tracing::error!(%error, "cannot send a file that is served");
+                throttle::FILES.error(error, "cannot send a file that is served");
                 Self::Failed
             }
             _ => Self::Peer,

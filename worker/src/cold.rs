@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use crate::errands::ErrandId;
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Stamp;
+use crate::throttle;
 
 /// Tasks that may wait for a helper, of all workers together.
 const QUEUE_MAX: usize = 4096;
@@ -299,7 +300,7 @@ impl Task {
 }
 
 fn failed(error: Errno) -> Outcome {
-    tracing::error!(%error, "cannot read a file that is served");
+    throttle::FILES.error(&error, "cannot read a file that is served");
     Outcome::Failed
 }
 

@@ -26,6 +26,7 @@ pub mod site;
 pub mod slab;
 pub mod sys;
 pub mod thread;
+pub mod throttle;
 pub mod transport;
 pub mod wheel;
 

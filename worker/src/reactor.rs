@@ -21,6 +21,7 @@ use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
 use crate::site::resolve::Root;
 use crate::slab::{ConnectionId, Slab};
+use crate::throttle;
 use crate::transport::Socket;
 use crate::wheel::Wheel;
 
@@ -157,7 +158,7 @@ impl Reactor {
         match self.register(id) {
             Ok(()) => self.settle(id, fate),
             Err(error) => {
-                tracing::error!(%error, "cannot register a connection");
+                throttle::CONNECTIONS.error(&error, "cannot register a connection");
                 self.close(id, CloseReason::Failed);
             }
         }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
 use crate::cold::{Helpers, SharedFile};
+use crate::throttle;
 
 /// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
 const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
@@ -370,7 +371,7 @@ fn read_whole(file: &OwnedFd, size: u64, may_wait: bool) -> Result<Bytes, Obstac
 }
 
 fn read_failure(error: Errno) -> Obstacle {
-    tracing::error!(%error, "cannot read a file that is served");
+    throttle::FILES.error(&error, "cannot read a file that is served");
     Obstacle::Refused(Status::InternalServerError)
 }
 
