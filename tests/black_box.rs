@@ -19,6 +19,7 @@ mod black_box {
     mod schedule;
     mod server;
     mod slow_fs;
+    mod slow_root;
     mod tree;
 
     // What is said on a connection.

@@ -1,10 +1,16 @@
 //! Where the files of the simulation lie, and who opens them.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use oneloop_worker::clock::Clock;
 use oneloop_worker::cold::{Helpers, Inbox};
+use oneloop_worker::context::Context;
 use oneloop_worker::errands::Errands;
+use oneloop_worker::site::Site;
+use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
+use oneloop_worker::{Counters, Deadlines, Settings, SiteSettings, Symlinks};
 use tempfile::TempDir;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
@@ -37,8 +43,42 @@ impl Default for Places {
     }
 }
 
+/// What a connection needs that serves a directory. Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
+/// the page cache what happens.
+pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context {
+    let patience = if is_cold { Patience::Never } else { Patience::MayWait };
+    let site = SiteSettings {
+        root: directory.to_owned(),
+        index: vec!["index.html".to_owned()],
+        hidden: false,
+        symlinks: Symlinks::Inside,
+        open_files_max: 16,
+        memory_bytes_max: 1 << 20,
+        check_interval_ms: 1_000,
+    };
+    let settings = Settings {
+        limits: protocol::Limits::default(),
+        deadlines,
+        connections_max: 1,
+        handoff_capacity: 1,
+        processor: None,
+        spin_us: 0,
+        site: site.clone(),
+    };
+    let root = Root::open(directory, Symlinks::Inside).unwrap();
+    let mut cx = Context::new(
+        &settings,
+        Site::new(site, Arc::new(root), patience),
+        Arc::new(Counters::default()),
+        None,
+        Clock::fixed(0, 1_800_000_000),
+    );
+    cx.errands = is_cold.then(errands);
+    cx
+}
+
 /// The errands of one life; the helper is that of all.
-pub fn errands() -> Errands {
+fn errands() -> Errands {
     static HELPERS: OnceLock<(Arc<Helpers>, Arc<mio::Waker>, mio::Poll)> = OnceLock::new();
     let (helpers, waker, _) = HELPERS.get_or_init(|| {
         let poll = mio::Poll::new().unwrap();

@@ -3,18 +3,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use oneloop_worker::clock::Clock;
 use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
-use oneloop_worker::site::Site;
-use oneloop_worker::site::resolve::{Patience, Root};
-use oneloop_worker::{Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks};
+use oneloop_worker::{Deadlines, Peer};
 
 use super::client::{self, Expected, FILES};
 use super::places::{self, Places};
@@ -113,7 +109,7 @@ impl World {
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
-        let cx = context(root, !prefix.is_empty());
+        let cx = places::context(root, !prefix.is_empty(), DEADLINES);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -368,38 +364,4 @@ impl World {
         };
         assert!(is_right, "{detail}");
     }
-}
-
-/// Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
-/// the page cache what happens.
-fn context(directory: &Path, is_cold: bool) -> Context {
-    let patience = if is_cold { Patience::Never } else { Patience::MayWait };
-    let site = SiteSettings {
-        root: directory.to_owned(),
-        index: vec!["index.html".to_owned()],
-        hidden: false,
-        symlinks: Symlinks::Inside,
-        open_files_max: 16,
-        memory_bytes_max: 1 << 20,
-        check_interval_ms: 1_000,
-    };
-    let settings = Settings {
-        limits: protocol::Limits::default(),
-        deadlines: DEADLINES,
-        connections_max: 1,
-        handoff_capacity: 1,
-        processor: None,
-        spin_us: 0,
-        site: site.clone(),
-    };
-    let root = Root::open(directory, Symlinks::Inside).unwrap();
-    let mut cx = Context::new(
-        &settings,
-        Site::new(site, Arc::new(root), patience),
-        Arc::new(Counters::default()),
-        None,
-        Clock::fixed(0, 1_800_000_000),
-    );
-    cx.errands = is_cold.then(places::errands);
-    cx
 }
