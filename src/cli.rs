@@ -48,6 +48,10 @@ const LISTEN_HELP: &str = "\
 Where to listen: PORT, :PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd; may be repeated \
 [default: [::]:8080, which covers IPv4 too]";
 
+const ACCEPT_HELP: &str = "\
+Who accepts connections: one thread, which hands them to the workers in strict turns (robin), or each worker for \
+itself, as the kernel spreads them (sharded). Unix sockets, fd:N and systemd always stay with the one thread";
+
 /// A static-file and HTTP server for Linux: one loop per thread, zero-copy, never blocks.
 #[derive(Clone, Debug, Parser)]
 #[command(version, max_term_width = 120, after_help = AFTER_HELP)]
@@ -94,6 +98,11 @@ pub(crate) struct Cli {
     #[arg(long, env = "ONELOOP_BACKLOG", value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = number::<u16>(1..=65535), help_heading = "Listening")]
     pub(crate) backlog: u16,
+
+    /// Who accepts connections.
+    #[arg(long, env = "ONELOOP_ACCEPT", value_enum, value_name = "HOW", default_value_t = Accept::Robin)]
+    #[arg(help = ACCEPT_HELP, help_heading = "Listening")]
+    pub(crate) accept: Accept,
 
     /// Worker threads; auto is one for each processor that may be used
     #[arg(short = 't', long, env = "ONELOOP_WORKERS", value_name = "N|auto", default_value = "auto")]
@@ -210,6 +219,13 @@ pub(crate) enum Symlinks {
     Never,
     Inside,
     Any,
+}
+
+/// Who accepts TCP connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accept {
+    Robin,
+    Sharded,
 }
 
 /// The least important messages that are shown.
@@ -445,6 +461,7 @@ mod tests {
             (&["--max-conns", "0"], "from 1 to 1048576"),
             (&["--max-conns", "1048577"], "from 1 to 1048576"),
             (&["--open-cache", "1048577"], "from 1 to 1048576"),
+            (&["--accept", "all"], "robin, sharded"),
             (&["--helpers", "65"], "from 0 to 64"),
             (&["--backlog", "0"], "from 1 to 65535"),
             (&["a", "b"], "unexpected argument"),

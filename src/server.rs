@@ -1,7 +1,9 @@
 //! The life of the server: everything is opened, threads are started, signals are obeyed, and it is all ended.
 //!
-//! The main thread becomes the acceptor. It keeps its name, since that is the name of the process to `ps` and
-//! `pgrep`.
+//! The main thread becomes the acceptor, though workers may leave it nothing to accept from. It keeps its name, since
+//! that is the name of the process to `ps` and `pgrep`.
+
+mod listeners;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,21 +13,20 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use acceptor::{AcceptError, Acceptor, Address, Listener, LocalAddress};
+use acceptor::{AcceptError, Acceptor, LocalAddress};
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
 use worker::site::resolve::Root;
-use worker::{Control, Counters, Handle, Keeper, Phase, StartError};
+use worker::{Control, Entrance, Handle, Keeper, Phase, Room, StartError};
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
 use crate::show::{plain, quoted};
+use listeners::Listeners;
 
 /// The target of messages that somebody asked for.
 pub(crate) const REPORT: &str = "report";
-/// How long the kernel may hold a connection back until the client has sent something.
-const DEFER_ACCEPT_S: i32 = 1;
 /// How often the end of the workers is looked for while they drain.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 /// How long the workers have to drop everything, and the access log to write what it holds.
@@ -47,17 +48,18 @@ struct Server {
 pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Result<(), ServerError> {
     let signals = signals.map_err(ServerError::Signals)?;
     signals.keep_stops().map_err(ServerError::Signals)?;
-    let listeners = bind(&mut settings)?;
-    let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
+    let Listeners { acceptor: listeners, shards, locals } = Listeners::open(&mut settings)?;
     let (access_log, producers) = start_access_log(&settings)?;
     let control = Arc::new(Control::default());
     let root = worker::open_root(&settings.worker.site).map_err(ServerError::Worker)?;
-    let (workers, senders) = start_workers(&settings, &root, &control, producers)?;
+    let room = Arc::new(Room::new(settings.connections_max));
+    let entrances = shards.into_iter().map(|queues| Entrance { room: Arc::clone(&room), queues });
+    let (workers, senders) = start_workers(&settings, &root, entrances, &control, producers)?;
     let successors = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
     let keeper = Keeper::start(&settings.worker.site, root, successors)
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
-    let mut acceptor =
-        Acceptor::new(settings.acceptor, listeners, senders, &signals).map_err(ServerError::Acceptor)?;
+    let mut acceptor = Acceptor::new(settings.acceptor, listeners, senders, room, &signals)
+        .map_err(ServerError::Acceptor)?;
     if !settings.is_quiet {
         // A closed standard error is no reason not to serve.
         let _ = io::stderr().write_all(banner(&settings, &locals).as_bytes());
@@ -76,24 +78,6 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     result
 }
 
-fn bind(settings: &mut Settings) -> Result<Vec<Listener>, ServerError> {
-    let mut listeners = Vec::with_capacity(settings.listen.len());
-    for address in settings.listen.drain(..) {
-        let shown = address.to_string();
-        let is_unix = matches!(address, Address::Unix(_));
-        let listener = Listener::bind(address, settings.acceptor.backlog)
-            .map_err(|source| ServerError::Listen { address: shown, is_unix, source })?;
-        if settings.defers_accept
-            && matches!(listener.local_address(), LocalAddress::Tcp(_))
-            && let Err(error) = os::defer_accept(&listener, DEFER_ACCEPT_S)
-        {
-            tracing::debug!("accepting on {} cannot be deferred: {error}", listener.local_address());
-        }
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer>), ServerError> {
     let Some(destination) = &settings.access_log else { return Ok((None, Vec::new())) };
     let path = match destination {
@@ -105,14 +89,13 @@ fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer
     Ok((Some(writer), producers))
 }
 
-type Senders = Vec<(Sender, Arc<Counters>)>;
-
 fn start_workers(
     settings: &Settings,
     root: &Arc<Root>,
+    entrances: impl Iterator<Item = Entrance>,
     control: &Arc<Control>,
     producers: Vec<Producer>,
-) -> Result<(Vec<Handle>, Senders), ServerError> {
+) -> Result<(Vec<Handle>, Vec<Sender>), ServerError> {
     let helpers = (settings.helpers > 0)
         .then(|| Helpers::start(settings.helpers))
         .transpose()
@@ -120,18 +103,19 @@ fn start_workers(
     let mut producers = producers.into_iter();
     let mut workers = Vec::with_capacity(settings.processors.len());
     let mut senders = Vec::with_capacity(settings.processors.len());
-    for (index, &processor) in settings.processors.iter().enumerate() {
+    for (index, (&processor, entrance)) in settings.processors.iter().zip(entrances).enumerate() {
         let settings = worker::Settings { processor, ..settings.worker.clone() };
         let (handle, sender) = worker::spawn(
             index,
             settings,
             Arc::clone(root),
+            entrance,
             Arc::clone(control),
             producers.next(),
             helpers.clone(),
         )
         .map_err(ServerError::Worker)?;
-        senders.push((sender, Arc::clone(handle.counters())));
+        senders.push(sender);
         workers.push(handle);
     }
     Ok((workers, senders))
@@ -146,7 +130,7 @@ fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
         plain(settings.root.display()),
         urls.join(", "),
         settings.processors.len(),
-        settings.acceptor.connections_max,
+        settings.connections_max,
     )
 }
 
@@ -251,6 +235,8 @@ impl Server {
                 truncated_files = counters.truncated_files.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),
+                shortages = counters.shortages.get(),
+                limit_pauses = counters.limit_pauses.get(),
                 panics = counters.panics.get(),
                 "counters"
             );

@@ -14,7 +14,7 @@ use protocol::Limits;
 use worker::log_writer::Destination;
 use worker::{Deadlines, SiteSettings};
 
-use crate::cli::{Cli, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -56,6 +56,8 @@ impl Machine {
 pub(crate) struct Settings {
     /// For the acceptor.
     pub(crate) acceptor: acceptor::Settings,
+    /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
+    pub(crate) connections_max: u64,
     /// For every worker, but for its processor.
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) helpers: usize,
     /// Where to listen.
     pub(crate) listen: Vec<Address>,
+    /// Whether each worker has listeners of its own, where that is possible.
+    pub(crate) is_sharded: bool,
     /// Whether the kernel may hold back connections that have sent nothing yet.
     pub(crate) defers_accept: bool,
     /// Where requests are logged.
@@ -92,7 +96,8 @@ impl Settings {
         };
         let access_log = access_log(cli.access_log.as_deref(), stdout_is_terminal);
         let listen = forms(cli);
-        let listeners = listen.iter().filter(|listen| !listen.is_open()).count();
+        let is_sharded = cli.accept == Accept::Sharded;
+        let listeners = listen.iter().map(|listen| descriptors(listen, is_sharded, workers)).sum();
         // First, because everything else opens something.
         let budget = Budget::new(cli, machine, workers, listeners, access_log.is_some())?;
         let listen = addresses(&listen)?;
@@ -110,18 +115,18 @@ impl Settings {
             // Any worker may end up with all connections: turns are strict, but lifetimes differ.
             connections_max: saturate(budget.connections_max),
             handoff_capacity: HANDOFF_CAPACITY,
+            backlog: cli.backlog.into(),
             processor: None,
             spin_us: cli.spin_us,
             site: site(cli, budget.open_files_max),
         };
         Ok(Self {
-            acceptor: acceptor::Settings {
-                backlog: cli.backlog.into(),
-                connections_max: budget.connections_max,
-            },
+            acceptor: acceptor::Settings { backlog: cli.backlog.into() },
+            connections_max: budget.connections_max,
             worker,
             processors: processors(&cli.pin, machine, workers)?,
             listen,
+            is_sharded,
             defers_accept: deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
             access_log,
             grace: cli.grace,
@@ -212,6 +217,15 @@ fn forms(cli: &Cli) -> Vec<Listen> {
     }
     let host = cli.host.clone().unwrap_or_default();
     vec![Listen::Tcp { host, port: cli.port.unwrap_or(DEFAULT_PORT) }]
+}
+
+/// Descriptors that listening there takes, beside those that are open already.
+const fn descriptors(listen: &Listen, is_sharded: bool, workers: usize) -> usize {
+    match listen {
+        Listen::Tcp { .. } if is_sharded => workers,
+        Listen::Tcp { .. } | Listen::Unix(_) => 1,
+        Listen::Inherited(_) | Listen::Systemd => 0,
+    }
 }
 
 fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
@@ -393,6 +407,19 @@ mod tests {
         assert_eq!(shown(&["-a", "127.0.0.1"]), "127.0.0.1:8080");
         assert_eq!(shown(&["-a", "::1", "-p", "80"]), "[::1]:80");
         assert_eq!(shown(&["-l", "127.0.0.1:1", "-l", "unix:s"]), "127.0.0.1:1 unix:s");
+    }
+
+    #[test]
+    fn listeners_of_the_workers_take_as_many_descriptors() {
+        let table =
+            [("80", false, 1), ("80", true, 4), ("unix:s", true, 1), ("fd:9", true, 0), ("systemd", true, 0)];
+        for (form, is_sharded, count) in table {
+            assert_eq!(descriptors(&cli(&["-l", form]).listen[0], is_sharded, 4), count, "{form}");
+        }
+        let connections = |arguments: &[&str]| settings(arguments).unwrap().connections_max;
+        let sharded = ["--accept", "sharded", "-t", "4", "-l", "80", "-l", "unix:s"];
+        // Three more listeners than without; the caches take a quarter of what is left.
+        assert!(connections(&sharded) < connections(&sharded[2..]));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod black_box {
     mod idle;
     mod overload;
     mod panic;
+    mod sharded;
     mod signals;
     mod slow_block_device;
     mod slow_disk;

@@ -3,23 +3,13 @@
 //! Nothing is allocated or looked up for a connection, and nothing that a worker writes is read, but for the index
 //! of its ring.
 
-use std::sync::Arc;
-
-use worker::Counters;
 use worker::handoff::{Accepted, SendError, Sender};
 
 /// The workers that are alive, in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
-    workers: Vec<Turn>,
+    workers: Vec<Sender>,
     next: usize,
-}
-
-#[derive(Debug)]
-struct Turn {
-    sender: Sender,
-    counters: Arc<Counters>,
-    dispatched: u64,
 }
 
 /// Why nobody took a connection.
@@ -32,9 +22,7 @@ pub(crate) enum Refused {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(workers: Vec<(Sender, Arc<Counters>)>) -> Self {
-        let workers =
-            workers.into_iter().map(|(sender, counters)| Turn { sender, counters, dispatched: 0 }).collect();
+    pub(crate) const fn new(workers: Vec<Sender>) -> Self {
         Self { workers, next: 0 }
     }
 
@@ -44,13 +32,12 @@ impl Dispatcher {
         let mut full = 0;
         while full < self.workers.len() {
             let index = self.next;
-            let Some(turn) = self.workers.get_mut(index) else {
+            let Some(worker) = self.workers.get_mut(index) else {
                 self.next = 0;
                 continue;
             };
-            match turn.sender.send(accepted) {
+            match worker.send(accepted) {
                 Ok(()) => {
-                    turn.dispatched += 1;
                     self.next = index + 1;
                     return Ok(());
                 }
@@ -71,7 +58,7 @@ impl Dispatcher {
     /// Wakes every worker that got something since the last time, once. A worker that has ended is struck out,
     /// which closes what it did not take.
     pub(crate) fn wake(&mut self) {
-        self.workers.retain_mut(|turn| match turn.sender.wake() {
+        self.workers.retain_mut(|worker| match worker.wake() {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!("a worker cannot be woken and gets no more connections: {error}");
@@ -79,16 +66,12 @@ impl Dispatcher {
             }
         });
     }
-
-    /// Connections that were handed over and have not ended yet. Those of a worker that has ended went with it.
-    pub(crate) fn open_connections(&self) -> u64 {
-        self.workers.iter().map(|turn| turn.dispatched.saturating_sub(turn.counters.closed.get())).sum()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
 
     use worker::handoff::{Peer, Receiver, channel};
 
@@ -98,10 +81,9 @@ mod tests {
     fn dispatcher(capacities: &[usize]) -> (Dispatcher, VecDeque<Receiver>, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let (senders, receivers): (Vec<_>, _) =
+        let (senders, receivers) =
             capacities.iter().map(|&capacity| channel(capacity, Arc::clone(&waker))).unzip();
-        let workers = senders.into_iter().map(|sender| (sender, Arc::default())).collect();
-        (Dispatcher::new(workers), receivers, poll)
+        (Dispatcher::new(senders), receivers, poll)
     }
 
     fn connection(number: u16) -> Accepted {
@@ -126,7 +108,6 @@ mod tests {
         }
         let taken: Vec<_> = receivers.iter_mut().map(numbers).collect();
         assert_eq!(taken, [[0, 3, 6], [1, 4, 7], [2, 5, 8]]);
-        assert_eq!(dispatcher.open_connections(), 9);
     }
 
     #[test]
@@ -162,7 +143,6 @@ mod tests {
         }
         let taken: Vec<_> = receivers.iter_mut().map(numbers).collect();
         assert_eq!(taken, [[0, 3, 5, 7], [2, 4, 6, 8]]);
-        assert_eq!(dispatcher.open_connections(), 8, "the dead worker's connection went with it");
         receivers.clear();
         assert!(matches!(dispatcher.dispatch(connection(9)), Err(Refused::NoWorker)));
     }
@@ -173,7 +153,7 @@ mod tests {
         dispatcher.dispatch(connection(0)).unwrap();
         drop(receivers.pop_front());
         dispatcher.wake();
-        assert_eq!(dispatcher.open_connections(), 0);
+        assert_eq!(dispatcher.workers.len(), 1);
         dispatcher.dispatch(connection(1)).unwrap();
         dispatcher.dispatch(connection(2)).unwrap();
         assert_eq!(numbers(&mut receivers[0]), [1, 2]);

@@ -1,14 +1,15 @@
-//! How many connections come in: the limit on live ones, and the one that waits when every worker is full.
+//! Between the listeners and the workers: the way in, and the one connection that waits when every worker is full.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use worker::Counters;
+use worker::Room;
+use worker::accept::{Gate, Pause};
 use worker::handoff::{Accepted, Sender};
+use worker::overload::{FULL_PAUSE, Warning};
 
 use crate::dispatcher::{Dispatcher, Refused};
 use crate::error::AcceptError;
-use crate::overload::{FULL_PAUSE, SHORTAGE_PAUSE, Warning};
 
 /// What the acceptor has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,28 +36,21 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Intake {
     dispatcher: Dispatcher,
-    connections_max: u64,
-    /// How many more may come in before the workers' counters must be looked at again. This spares each accept
-    /// the look at memory that the workers write.
-    room: u64,
+    /// What every connection has to pass.
+    pub(crate) gate: Gate,
     /// A connection that no worker could take yet.
     pending: Option<Accepted>,
     totals: Totals,
-    shortage_warning: Warning,
-    limit_warning: Warning,
     full_warning: Warning,
 }
 
 impl Intake {
-    pub(crate) fn new(workers: Vec<(Sender, Arc<Counters>)>, connections_max: u64) -> Self {
+    pub(crate) fn new(workers: Vec<Sender>, room: Arc<Room>) -> Self {
         Self {
             dispatcher: Dispatcher::new(workers),
-            connections_max,
-            room: connections_max,
+            gate: Gate::new(room),
             pending: None,
             totals: Totals::default(),
-            shortage_warning: Warning::default(),
-            limit_warning: Warning::default(),
             full_warning: Warning::default(),
         }
     }
@@ -75,7 +69,6 @@ impl Intake {
         match self.dispatcher.dispatch(accepted) {
             Ok(()) => {
                 self.totals.accepted += 1;
-                self.room = self.room.saturating_sub(1);
                 Ok(Admission::Open)
             }
             Err(Refused::Full(accepted)) => {
@@ -95,28 +88,12 @@ impl Intake {
         self.pending.take().map_or(Ok(Admission::Open), |accepted| self.admit(accepted))
     }
 
-    /// Whether the limit on live connections allows another one.
-    pub(crate) fn check_limit(&mut self) -> Admission {
-        if self.room == 0 {
-            self.room = self.connections_max.saturating_sub(self.dispatcher.open_connections());
+    /// Notes that nothing can be accepted now.
+    pub(crate) const fn pause(&mut self, pause: Pause) -> Admission {
+        match pause {
+            Pause::Limit => self.totals.limit_pauses += 1,
+            Pause::Shortage => self.totals.shortages += 1,
         }
-        if self.room > 0 {
-            return Admission::Open;
-        }
-        self.totals.limit_pauses += 1;
-        if self.limit_warning.is_due(Instant::now()) {
-            let limit = self.connections_max;
-            tracing::warn!("{limit} connections, as many as allowed: new ones wait; --max-conns allows more");
-        }
-        Admission::Paused(FULL_PAUSE)
-    }
-
-    /// Notes that the kernel is out of something that a connection needs.
-    pub(crate) fn note_shortage(&mut self, error: &std::io::Error) -> Admission {
-        self.totals.shortages += 1;
-        if self.shortage_warning.is_due(Instant::now()) {
-            tracing::warn!("cannot accept connections: {error}; trying again every {SHORTAGE_PAUSE:?}");
-        }
-        Admission::Paused(SHORTAGE_PAUSE)
+        Admission::Paused(pause.duration())
     }
 }

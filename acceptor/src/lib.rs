@@ -11,7 +11,6 @@ mod dispatcher;
 pub mod error;
 mod intake;
 pub mod listener;
-mod overload;
 pub mod settings;
 
 use std::io;
@@ -21,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use worker::Counters;
+use worker::Room;
+use worker::accept::Arrival;
 use worker::handoff::Sender;
 
 pub use error::AcceptError;
@@ -30,7 +30,6 @@ pub use listener::{Address, Listener, LocalAddress};
 pub use settings::Settings;
 
 use intake::{Admission, Intake};
-use overload::Verdict;
 
 /// Connections taken from one listener before the other listeners, sleeping workers and the interrupt get their
 /// turn: a tenth of a millisecond's worth.
@@ -43,44 +42,36 @@ const INTERRUPT: Token = Token(usize::MAX);
 pub struct Acceptor {
     poll: Poll,
     events: Events,
-    queues: Vec<Queue>,
+    listeners: Vec<Listener>,
     intake: Intake,
     backlog: i32,
     /// When a pause is over.
     resume_at: Option<Instant>,
 }
 
-/// A listener, and whether connections may be queued on it. An edge tells of the first one only, so the flag
-/// stays until the queue was found empty.
-#[derive(Debug)]
-struct Queue {
-    listener: Listener,
-    is_ready: bool,
-}
-
 impl Acceptor {
     /// Gets ready to accept from `listeners` for `workers`. When `interrupt` becomes readable,
-    /// [`Acceptor::run`] returns; it must stay open as long as the acceptor.
+    /// [`Acceptor::run`] returns; it must stay open as long as the acceptor. Each connection takes a place in `room`,
+    /// which its worker gives back.
     ///
     /// # Errors
     /// When the kernel refuses another epoll descriptor or the registration of a listener.
     pub fn new(
         settings: Settings,
-        listeners: Vec<Listener>,
-        workers: Vec<(Sender, Arc<Counters>)>,
+        mut listeners: Vec<Listener>,
+        workers: Vec<Sender>,
+        room: Arc<Room>,
         interrupt: impl AsFd,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let interrupt = interrupt.as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&interrupt), INTERRUPT, Interest::READABLE)?;
-        let mut queues = Vec::with_capacity(listeners.len());
-        for (index, mut listener) in listeners.into_iter().enumerate() {
-            poll.registry().register(listener.source(), Token(index), Interest::READABLE)?;
-            queues.push(Queue { listener, is_ready: false });
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.queue().register(poll.registry(), Token(index))?;
         }
-        let intake = Intake::new(workers, settings.connections_max);
+        let intake = Intake::new(workers, room);
         let events = Events::with_capacity(64);
-        Ok(Self { poll, events, queues, intake, backlog: settings.backlog, resume_at: None })
+        Ok(Self { poll, events, listeners, intake, backlog: settings.backlog, resume_at: None })
     }
 
     /// Accepts until the interrupt is readable. May be called again after that.
@@ -101,8 +92,8 @@ impl Acceptor {
             }
             let mut is_interrupted = false;
             for event in &self.events {
-                match self.queues.get_mut(event.token().0) {
-                    Some(queue) => queue.is_ready = true,
+                match self.listeners.get_mut(event.token().0) {
+                    Some(listener) => listener.queue().set_ready(),
                     None => is_interrupted = true,
                 }
             }
@@ -122,8 +113,8 @@ impl Acceptor {
     /// What no worker can take at once is closed.
     pub fn close(mut self) {
         self.resume_at = None;
-        for queue in &mut self.queues {
-            queue.is_ready = true;
+        for listener in &mut self.listeners {
+            listener.queue().set_ready();
         }
         // A queue holds no more than its backlog; under a flood it would never be found empty.
         for _ in 0..=self.backlog.unsigned_abs() as usize / BATCH {
@@ -149,55 +140,38 @@ impl Acceptor {
             self.resume_at = Some(Instant::now() + pause);
             return Ok(Some(pause));
         }
-        let is_ready = self.queues.iter().any(|queue| queue.is_ready);
+        let is_ready = self.listeners.iter_mut().any(|listener| listener.queue().is_ready());
         Ok(is_ready.then_some(Duration::ZERO))
     }
 
     fn accept_round(&mut self) -> Result<Admission, AcceptError> {
         let mut admission = self.intake.retry()?;
-        for queue in &mut self.queues {
+        for listener in &mut self.listeners {
             if admission == Admission::Open {
-                admission = queue.accept_batch(&mut self.intake)?;
+                admission = accept_batch(listener, &mut self.intake)?;
             }
         }
         Ok(admission)
     }
 }
 
-impl Queue {
-    fn accept_batch(&mut self, intake: &mut Intake) -> Result<Admission, AcceptError> {
-        for _ in 0..BATCH {
-            if !self.is_ready {
-                break;
+fn accept_batch(listener: &mut Listener, intake: &mut Intake) -> Result<Admission, AcceptError> {
+    for _ in 0..BATCH {
+        let admission = match listener.queue().take(&mut intake.gate) {
+            Ok(Arrival::Connection(accepted)) => intake.admit(accepted)?,
+            Ok(Arrival::Gone) => Admission::Open,
+            Ok(Arrival::Drained) => break,
+            Ok(Arrival::Paused(pause)) => intake.pause(pause),
+            Err(source) => {
+                let address = listener.local_address().to_string();
+                return Err(AcceptError::Accept { address, source });
             }
-            let mut admission = intake.check_limit();
-            if admission == Admission::Open {
-                admission = match self.listener.accept() {
-                    Ok(accepted) => intake.admit(accepted)?,
-                    Err(error) => self.judge(error, intake)?,
-                };
-            }
-            if admission != Admission::Open {
-                return Ok(admission);
-            }
-        }
-        Ok(Admission::Open)
-    }
-
-    fn judge(&mut self, error: io::Error, intake: &mut Intake) -> Result<Admission, AcceptError> {
-        match overload::judge(&error) {
-            Verdict::Next => Ok(Admission::Open),
-            Verdict::Drained => {
-                self.is_ready = false;
-                Ok(Admission::Open)
-            }
-            Verdict::Shortage => Ok(intake.note_shortage(&error)),
-            Verdict::Fatal => {
-                let address = self.listener.local_address().to_string();
-                Err(AcceptError::Accept { address, source: error })
-            }
+        };
+        if admission != Admission::Open {
+            return Ok(admission);
         }
     }
+    Ok(Admission::Open)
 }
 
 #[cfg(test)]
@@ -215,7 +189,7 @@ mod tests {
     struct Bench {
         address: SocketAddr,
         receivers: Vec<Receiver>,
-        counters: Vec<Arc<Counters>>,
+        room: Arc<Room>,
         interrupt: PipeWriter,
         thread: JoinHandle<(Acceptor, Result<(), AcceptError>)>,
         _poll: Poll,
@@ -227,18 +201,18 @@ mod tests {
             let waker = Arc::new(mio::Waker::new(poll.registry(), Token(0)).unwrap());
             let (senders, receivers): (Vec<_>, Vec<_>) =
                 capacities.iter().map(|&capacity| channel(capacity, Arc::clone(&waker))).unzip();
-            let counters: Vec<Arc<Counters>> = capacities.iter().map(|_| Arc::default()).collect();
+            let room = Arc::new(Room::new(connections_max));
             let listener = Listener::bind(Address::Tcp(([127, 0, 0, 1], 0).into()), 128).unwrap();
             let LocalAddress::Tcp(address) = *listener.local_address() else { panic!("not TCP") };
             let (reader, interrupt) = io::pipe().unwrap();
-            let workers = senders.into_iter().zip(counters.iter().cloned()).collect();
-            let settings = Settings { backlog: 128, connections_max };
+            let settings = Settings { backlog: 128 };
+            let shared = Arc::clone(&room);
             let thread = thread::spawn(move || {
-                let mut acceptor = Acceptor::new(settings, vec![listener], workers, &reader).unwrap();
+                let mut acceptor = Acceptor::new(settings, vec![listener], senders, shared, &reader).unwrap();
                 let result = acceptor.run();
                 (acceptor, result)
             });
-            Self { address, receivers, counters, interrupt, thread, _poll: poll }
+            Self { address, receivers, room, interrupt, thread, _poll: poll }
         }
 
         fn connect(&self) -> TcpStream {
@@ -306,7 +280,7 @@ mod tests {
         let _first = take(&mut bench.receivers[0]);
         let _second = take(&mut bench.receivers[0]);
         assert_nothing_comes(&mut bench.receivers[0]);
-        bench.counters[0].closed.increment();
+        bench.room.give_back(1);
         let _third = take(&mut bench.receivers[0]);
         let (acceptor, result, _) = bench.stop();
         result.unwrap();

@@ -1,4 +1,4 @@
-//! Listening sockets: how they are opened, what is set on them, and one accept.
+//! Listening sockets: how they are opened, and what is set on them.
 //!
 //! Options that accepted sockets inherit are set here, once, instead of on every connection.
 
@@ -10,10 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use mio::net::{TcpListener, UnixListener};
 use rustix::io::FdFlags;
-use socket2::{Domain, SockAddr, Socket, Type};
-use worker::handoff::{Accepted, Peer};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use worker::AcceptQueue;
 
 /// Read and write for everybody, whatever the umask says: connecting to a Unix socket takes the right to write.
 const SOCKET_MODE: u32 = 0o666;
@@ -32,6 +31,14 @@ pub enum Address {
     Unix(PathBuf),
     /// A bound stream socket that another process opened for us.
     Inherited(OwnedFd),
+}
+
+impl Address {
+    /// Whether several listeners may have it: see [`Listener::bind_shared`].
+    #[must_use]
+    pub const fn is_sharable(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::DualStack { .. })
+    }
 }
 
 impl fmt::Display for Address {
@@ -69,15 +76,9 @@ impl fmt::Display for LocalAddress {
 /// loses its name.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Listening,
+    queue: AcceptQueue,
     local: LocalAddress,
     _name: Option<SocketFile>,
-}
-
-#[derive(Debug)]
-enum Listening {
-    Tcp(TcpListener),
-    Unix(UnixListener),
 }
 
 impl Listener {
@@ -98,6 +99,45 @@ impl Listener {
         }
     }
 
+    /// Opens `count` listeners on one TCP address, among which the kernel spreads the connections by their
+    /// addresses and ports (`SO_REUSEPORT`). With port 0 all of them get the same free one.
+    ///
+    /// The first listens alone before it agrees to share. If it asked to share from the beginning, so might a second
+    /// server of the same user, and each of them would be handed a part of the connections, where `AddrInUse` ought
+    /// to be said. To look first whether the address is free, and then to take it, would leave a moment in between.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`]; `InvalidInput` for an address that cannot be shared, because it is not one of TCP or
+    /// somebody else has bound it.
+    pub fn bind_shared(address: Address, backlog: i32, count: usize) -> io::Result<Vec<Self>> {
+        if !address.is_sharable() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a TCP address of our own"));
+        }
+        let first = Self::bind(address, backlog)?;
+        let LocalAddress::Tcp(local) = *first.local_address() else { return Ok(vec![first]) };
+        let socket = SockRef::from(&first);
+        // The wildcard stands for IPv4 too, unless the first one does not.
+        let only_v6 = local.is_ipv6() && socket.only_v6()?;
+        if count > 1 {
+            socket.set_reuse_port(true)?;
+        }
+        let mut listeners = vec![first];
+        for _ in 1..count {
+            let socket = new_tcp(local, only_v6)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&local.into())?;
+            socket.listen(backlog)?;
+            listeners.push(Self::adopt(socket, None)?);
+        }
+        Ok(listeners)
+    }
+
+    /// What is queued on it, for a worker that accepts for itself.
+    #[must_use]
+    pub fn into_queue(self) -> AcceptQueue {
+        self.queue
+    }
+
     /// Where it listens, with the real port.
     #[must_use]
     pub const fn local_address(&self) -> &LocalAddress {
@@ -107,42 +147,25 @@ impl Listener {
     fn adopt(socket: Socket, name: Option<SocketFile>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        let (socket, local) = if let Some(address) = local.as_socket() {
+        let (queue, local) = if let Some(address) = local.as_socket() {
             // Inherited by every accepted socket: saves a system call for each of them.
             socket.set_tcp_nodelay(true)?;
-            (Listening::Tcp(OwnedFd::from(socket).into()), LocalAddress::Tcp(address))
+            (AcceptQueue::tcp(socket.into()), LocalAddress::Tcp(address))
         } else {
-            (Listening::Unix(OwnedFd::from(socket).into()), LocalAddress::Unix(unix_name(&local)))
+            (AcceptQueue::unix(socket.into()), LocalAddress::Unix(unix_name(&local)))
         };
-        Ok(Self { socket, local, _name: name })
+        Ok(Self { queue, local, _name: name })
     }
 
-    /// Takes one connection from the queue: one `accept4` that also makes it non-blocking and close-on-exec.
-    pub(crate) fn accept(&self) -> io::Result<Accepted> {
-        match &self.socket {
-            Listening::Tcp(listener) => listener
-                .accept()
-                .map(|(stream, peer)| Accepted { stream: stream.into(), peer: Peer::from(peer) }),
-            Listening::Unix(listener) => {
-                listener.accept().map(|(stream, _)| Accepted { stream: stream.into(), peer: Peer::Unix })
-            }
-        }
-    }
-
-    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
-        match &mut self.socket {
-            Listening::Tcp(listener) => listener,
-            Listening::Unix(listener) => listener,
-        }
+    /// What is queued on it, for whoever accepts. Its name, if it has one, goes with the listener.
+    pub(crate) const fn queue(&mut self) -> &mut AcceptQueue {
+        &mut self.queue
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            Listening::Tcp(listener) => listener.as_fd(),
-            Listening::Unix(listener) => listener.as_fd(),
-        }
+        self.queue.as_fd()
     }
 }
 
@@ -152,13 +175,18 @@ fn unix_name(address: &SockAddr) -> Option<PathBuf> {
     abstract_name.map(|name| format!("@{}", String::from_utf8_lossy(name)).into()).or_else(named)
 }
 
-fn bind_tcp(address: SocketAddr, only_v6: bool, backlog: i32) -> io::Result<Socket> {
+fn new_tcp(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart must not wait for the old connections' TIME-WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
+    Ok(socket)
+}
+
+fn bind_tcp(address: SocketAddr, only_v6: bool, backlog: i32) -> io::Result<Socket> {
+    let socket = new_tcp(address, only_v6)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket)
@@ -252,8 +280,24 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use worker::Room;
+    use worker::accept::{Arrival, Gate};
+    use worker::handoff::{Accepted, Peer};
 
     use super::*;
+
+    /// The next connection of a queue that somebody may have connected to.
+    fn accept(listener: &mut Listener) -> Option<Accepted> {
+        let mut gate = Gate::new(Arc::new(Room::new(1)));
+        listener.queue().set_ready();
+        match listener.queue().take(&mut gate).unwrap() {
+            Arrival::Connection(accepted) => Some(accepted),
+            Arrival::Drained => None,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn tcp(address: &str) -> Address {
         Address::Tcp(address.parse().unwrap())
@@ -261,18 +305,18 @@ mod tests {
 
     #[test]
     fn accepted_sockets_are_nonblocking_close_on_exec_and_without_delay() {
-        let listener = Listener::bind(tcp("127.0.0.1:0"), 16).unwrap();
+        let mut listener = Listener::bind(tcp("127.0.0.1:0"), 16).unwrap();
         let LocalAddress::Tcp(address) = *listener.local_address() else { panic!("not TCP") };
         assert_ne!(address.port(), 0);
         let client = std::net::TcpStream::connect(address).unwrap();
-        let accepted = listener.accept().unwrap();
+        let accepted = accept(&mut listener).unwrap();
         let client_address = client.local_addr().unwrap();
         assert_eq!(accepted.peer, Peer::from(client_address));
         let socket = Socket::from(accepted.stream);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.nonblocking().unwrap());
         assert!(rustix::io::fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
-        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(accept(&mut listener).is_none());
     }
 
     #[test]
@@ -283,22 +327,70 @@ mod tests {
     }
 
     #[test]
+    fn shared_listeners_have_one_port_and_each_gets_connections() {
+        for address in [tcp("127.0.0.1:0"), Address::DualStack { port: 0 }] {
+            let mut listeners = Listener::bind_shared(address, 64, 3).unwrap();
+            let locals: Vec<_> = listeners.iter().map(|listener| listener.local_address().clone()).collect();
+            let LocalAddress::Tcp(address) = locals[0] else { panic!("not TCP") };
+            assert!(locals.iter().all(|local| *local == locals[0]) && address.port() != 0, "{locals:?}");
+            let _clients: Vec<_> = (0..96)
+                .map(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap())
+                .collect();
+            let taken: Vec<usize> = listeners
+                .iter_mut()
+                .map(|listener| std::iter::from_fn(|| accept(listener)).count())
+                .collect();
+            // That one of three gets none of 96 happens less than once in 10^16 times.
+            assert!(taken.iter().sum::<usize>() == 96 && !taken.contains(&0), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_shared_port_is_shared_with_nobody_else() {
+        for alone in [1, 3] {
+            let first = Listener::bind_shared(tcp("127.0.0.1:0"), 16, alone).unwrap();
+            let taken = first[0].local_address().to_string();
+            let again = [
+                Listener::bind(tcp(&taken), 16),
+                Listener::bind_shared(tcp(&taken), 16, 2).map(|mut all| all.remove(0)),
+            ];
+            for refused in again {
+                assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            }
+        }
+        // Not the other way round either.
+        let first = Listener::bind(tcp("127.0.0.1:0"), 16).unwrap();
+        let again = Listener::bind_shared(tcp(&first.local_address().to_string()), 16, 2);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn what_is_not_tcp_or_not_ours_cannot_be_shared() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        for address in [Address::Unix("socket".into()), Address::Inherited(socket.into())] {
+            assert!(!address.is_sharable());
+            let refused = Listener::bind_shared(address, 16, 2);
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
     fn a_dual_stack_listener_shows_ipv4_peers_as_ipv4() {
-        let listener = Listener::bind(Address::DualStack { port: 0 }, 16).unwrap();
+        let mut listener = Listener::bind(Address::DualStack { port: 0 }, 16).unwrap();
         let LocalAddress::Tcp(address) = *listener.local_address() else { panic!("not TCP") };
         let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
-        assert_eq!(listener.accept().unwrap().peer.ip(), Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(accept(&mut listener).unwrap().peer.ip(), Some(Ipv4Addr::LOCALHOST.into()));
     }
 
     #[test]
     fn a_unix_socket_comes_and_goes_with_its_listener() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let listener = Listener::bind(Address::Unix(path.clone()), 16).unwrap();
+        let mut listener = Listener::bind(Address::Unix(path.clone()), 16).unwrap();
         assert_eq!(listener.local_address().to_string(), format!("unix:{}", path.display()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
         let _client = UnixStream::connect(&path).unwrap();
-        assert_eq!(listener.accept().unwrap().peer, Peer::Unix);
+        assert_eq!(accept(&mut listener).unwrap().peer, Peer::Unix);
         let again = Listener::bind(Address::Unix(path.clone()), 16);
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens there");
         drop(listener);
@@ -337,9 +429,9 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let listener = Listener::bind(Address::Inherited(socket.into()), 16).unwrap();
+        let mut listener = Listener::bind(Address::Inherited(socket.into()), 16).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
-        assert!(listener.accept().is_ok());
+        assert!(accept(&mut listener).is_some());
 
         let datagram = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         let refused = Listener::bind(Address::Inherited(datagram.into()), 16);

@@ -5,6 +5,4 @@
 pub struct Settings {
     /// Connections that the kernel queues on a listener before it turns more away.
     pub backlog: i32,
-    /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
-    pub connections_max: u64,
 }

@@ -105,6 +105,7 @@ fn context(root: &Path) -> Context {
         deadlines: Deadlines::default(),
         connections_max: 1,
         handoff_capacity: 1,
+        backlog: 1,
         processor: None,
         spin_us: 0,
         site: site.clone(),

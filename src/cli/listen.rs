@@ -26,13 +26,6 @@ pub(crate) enum Listen {
     Systemd,
 }
 
-impl Listen {
-    /// Whether somebody else has opened it.
-    pub(crate) const fn is_open(&self) -> bool {
-        matches!(self, Self::Inherited(_) | Self::Systemd)
-    }
-}
-
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

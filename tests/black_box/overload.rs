@@ -10,14 +10,14 @@ use super::tree::Tree;
 const DESCRIPTORS: u32 = 64;
 
 /// A server that is at its limit of connections, and the kernel at that of descriptors not yet.
-fn limited(tree: &Tree) -> (Server, Client, Vec<Client>) {
-    let launch = Launch::new(tree.root()).descriptors_max(DESCRIPTORS);
+pub(super) fn limited(tree: &Tree, flags: &[&str]) -> (Server, Client, Vec<Client>) {
+    let launch = Launch::new(tree.root()).descriptors_max(DESCRIPTORS).flags(flags);
     exhaust(launch.flags(&["--idle-timeout", "60s"]).start())
 }
 
 /// A server that has lost most of its descriptors since it shared them out, so that the kernel refuses it more.
-fn starved(tree: &Tree) -> (Server, Client, Vec<Client>) {
-    let server = Server::start(&["--idle-timeout", "60s"], tree.root());
+pub(super) fn starved(tree: &Tree, flags: &[&str]) -> (Server, Client, Vec<Client>) {
+    let server = Launch::new(tree.root()).flags(&["--idle-timeout", "60s"]).flags(flags).start();
     server.limit_descriptors(DESCRIPTORS);
     let exhausted = exhaust(server);
     let refused = eventually(PATIENCE, || exhausted.0.stderr().contains("Too many open files"));
@@ -50,16 +50,16 @@ fn expect_served_or_put_off(client: &mut Client, target: &str, content: &[u8]) {
 
 #[test]
 fn at_its_limit_of_connections_the_server_rests_and_recovers() {
-    expect_rest_and_recovery(limited);
+    expect_rest_and_recovery(|tree| limited(tree, &[]));
 }
 
 #[test]
 fn without_descriptors_the_server_rests_and_recovers() {
-    expect_rest_and_recovery(starved);
+    expect_rest_and_recovery(|tree| starved(tree, &[]));
 }
 
 #[track_caller]
-fn expect_rest_and_recovery(exhausted: fn(&Tree) -> (Server, Client, Vec<Client>)) {
+pub(super) fn expect_rest_and_recovery(exhausted: fn(&Tree) -> (Server, Client, Vec<Client>)) {
     let tree = Tree::new(&[("a.txt", b"a")]);
     let _timed = timed();
     let (server, mut first, others) = exhausted(&tree);
@@ -85,7 +85,7 @@ fn a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_missing() {
     for name in &names {
         tree.write(name, name.as_bytes());
     }
-    let (_server, mut first, others) = starved(&tree);
+    let (_server, mut first, others) = starved(&tree, &[]);
     for name in &names {
         expect_served_or_put_off(&mut first, &format!("/{name}"), name.as_bytes());
     }

@@ -174,6 +174,36 @@ fn pipelined_requests_share_their_calls() {
     }
 }
 
+/// With listeners of its own, a worker does all that a short connection takes, and never registers it. An accept
+/// that finds nothing, and a wait, are left out where the next connection is there already.
+#[test]
+fn a_short_connection_costs_a_sharded_worker_only_the_calls_it_needs() {
+    let tree = site();
+    let flags = ["-t", "1", "--cache-check", "1h", "--accept", "sharded"];
+    let server = Server::start(&flags, tree.root());
+    let request = request("GET", "/small.html", &["Connection: close"]);
+    let round = || {
+        let mut client = server.connect();
+        drop(client.exchange(&request));
+        client.expect_closed();
+    };
+    match count(&server, round) {
+        Ok(mut calls) => {
+            let looks = calls.remove("accept4").unwrap_or(0);
+            let waits = calls.remove("epoll_wait").unwrap_or(0);
+            assert!(looks <= 2 * ROUNDS + 1 && waits <= ROUNDS + 2, "{looks} looks, {waits} waits");
+            // Before it closes a descriptor, the standard library of a debug build looks whether it is open.
+            if cfg!(debug_assertions) {
+                calls.remove("fcntl");
+            }
+            assert_once_a_round("a short connection", &calls, &["close", "recvfrom", "sendto"]);
+        }
+        Err(reason) => {
+            skip("syscalls::a_short_connection_costs_a_sharded_worker_only_the_calls_it_needs", &reason);
+        }
+    }
+}
+
 /// Connections that have something to say at the same time share the wait for it.
 #[test]
 fn concurrent_requests_share_the_wait() {

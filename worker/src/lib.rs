@@ -1,9 +1,10 @@
 //! One thread, one loop: a worker adopts the connections handed to it and owns them for life.
 //!
 //! This crate owns who *serves*: the hand-off's receiving end, the event loop ([`mio`]), connections, timers,
-//! buffers, files. It never accepts a connection and never blocks on a loop thread; what is said on a connection
-//! is decided by `protocol`.
+//! buffers, files. It never opens a listener, though it may be given its own to accept from, and never blocks on a
+//! loop thread; what is said on a connection is decided by `protocol`.
 
+pub mod accept;
 pub mod access_log;
 pub mod buffers;
 pub mod clock;
@@ -18,10 +19,13 @@ pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
 pub mod output;
+pub mod overload;
 pub mod reactor;
 pub mod respond;
+pub mod room;
 pub mod roots;
 pub mod settings;
+pub mod shard;
 pub mod site;
 pub mod slab;
 pub mod sys;
@@ -30,9 +34,12 @@ pub mod throttle;
 pub mod transport;
 pub mod wheel;
 
+pub use accept::AcceptQueue;
 pub use control::{Control, Phase};
 pub use handoff::{Accepted, Peer};
 pub use metrics::Counters;
+pub use room::Room;
 pub use roots::Keeper;
 pub use settings::{Deadlines, Settings, SiteSettings, Symlinks};
+pub use shard::Entrance;
 pub use thread::{Handle, StartError, open_root, spawn};

@@ -30,7 +30,7 @@ impl Counter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    /// Connections taken over from the acceptor.
+    /// Connections taken over from the acceptor, or accepted from a listener of its own.
     pub adopted: Counter,
     /// Connections ended, for whatever reason. `adopted - closed` are alive.
     pub closed: Counter,
@@ -52,6 +52,10 @@ pub struct Counters {
     pub truncated_files: Counter,
     /// Requests that were malformed or beyond a limit.
     pub refused_requests: Counter,
+    /// Pauses in accepting because the process or the machine was out of descriptors or memory.
+    pub shortages: Counter,
+    /// Pauses in accepting because there were as many connections as allowed.
+    pub limit_pauses: Counter,
     /// Times there was no room for what a helper thread had to do.
     pub helper_overflows: Counter,
     /// Times the worker panicked and was rebuilt.

@@ -1,7 +1,7 @@
 //! The loop of a worker, once around: [`Reactor::turn`].
 //!
-//! It owns the connections, their timers and everything they share, but neither the poll nor the hand-off: those
-//! outlive it, so that a worker which panicked is rebuilt without the acceptor noticing. In a turn, events come
+//! It owns the connections, their timers and everything they share, but not the poll, the hand-off or the listeners:
+//! those outlive it, so that a worker which panicked is rebuilt without the acceptor noticing. In a turn, events come
 //! before timers, so that a byte that came in time is never beaten by its own deadline.
 
 use std::io;
@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::control::Phase;
 use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
+use crate::shard::Shard;
 use crate::site::resolve::Root;
 use crate::slab::{ConnectionId, Slab};
 use crate::throttle;
@@ -83,13 +84,21 @@ impl Reactor {
     }
 
     /// Once around: events, new connections, connections that had not finished, deadlines.
-    pub fn turn<'e>(&mut self, events: impl Iterator<Item = &'e Event>, receiver: &mut Receiver) {
+    pub fn turn<'e>(
+        &mut self,
+        events: impl Iterator<Item = &'e Event>,
+        receiver: &mut Receiver,
+        shard: &mut Shard,
+    ) {
         self.cx.clock.advance();
         for event in events.filter(|event| event.token() != WAKER) {
-            self.dispatch(event);
+            if !shard.note(event.token()) {
+                self.dispatch(event);
+            }
         }
         self.take_outcomes();
         self.adopt_all(receiver);
+        shard.accept(|accepted| self.adopt(accepted));
         std::mem::swap(&mut self.run_queue, &mut self.running);
         while let Some(id) = self.running.pop() {
             self.resume(id);
@@ -113,6 +122,12 @@ impl Reactor {
             Phase::Draining => self.drain(),
             Phase::Stopping => self.drop_all(),
         }
+    }
+
+    /// Serves what is queued on the listeners, about `most` connections each, and closes them. Answers say that they
+    /// are the last only once the loop is draining, so that comes first.
+    pub fn close_listeners(&mut self, shard: &mut Shard, most: usize) {
+        shard.close(most, |accepted| self.adopt(accepted));
     }
 
     fn dispatch(&mut self, event: &Event) {

@@ -15,6 +15,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Sockets that may wait in the hand-off from the acceptor.
     pub handoff_capacity: usize,
+    /// Connections that the kernel queues on each listener of its own.
+    pub backlog: usize,
     /// The processor to run on, or whichever the kernel chooses.
     pub processor: Option<usize>,
     /// How long to look for events before sleeping: microseconds of a whole processor for microseconds of latency.

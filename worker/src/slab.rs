@@ -29,8 +29,8 @@ impl ConnectionId {
         self.index
     }
 
-    /// The token to register the connection's socket with. It is never `usize::MAX`, which is left to the
-    /// worker's waker, because no generation is `u32::MAX`.
+    /// The token to register the connection's socket with. Its upper half is never `u32::MAX`, because no
+    /// generation is: those tokens are left to the worker's waker and its listeners.
     #[must_use]
     pub const fn to_token(self) -> mio::Token {
         mio::Token((self.generation as usize) << 32 | self.index as usize)

@@ -1,9 +1,9 @@
 //! The thread of a worker: it starts the loop, runs it, and puts it together again after a panic.
 //!
-//! A panic drops every connection of the worker and nothing else. Poll, waker, hand-off and root stand outside of
-//! the boundary, so the acceptor hands over as before, sockets in transit are adopted by the rebuilt loop, and
-//! nothing has to be opened that could be gone by now. However often it happens, the process lives: a request
-//! that makes a worker panic must not become one that ends the server.
+//! A panic drops every connection of the worker and nothing else. Poll, waker, hand-off, listeners and root stand
+//! outside of the boundary, so the acceptor hands over as before, sockets in transit are adopted by the rebuilt loop,
+//! connections that are queued wait for it, and nothing has to be opened that could be gone by now. However often it
+//! happens, the process lives: a request that makes a worker panic must not become one that ends the server.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -28,8 +28,10 @@ use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::reactor::{Reactor, WAKER};
+use crate::room::Room;
 use crate::roots::Successor;
 use crate::settings::{Settings, SiteSettings};
+use crate::shard::{Entrance, Shard};
 use crate::site::Site;
 use crate::site::resolve::{Patience, Root};
 
@@ -143,6 +145,7 @@ pub fn spawn(
     index: usize,
     settings: Settings,
     root: Arc<Root>,
+    entrance: Entrance,
     control: Arc<Control>,
     log: Option<Producer>,
     helpers: Option<Arc<Helpers>>,
@@ -152,6 +155,8 @@ pub fn spawn(
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
     let successor = Successor::new(Arc::clone(&waker));
+    let room = Arc::clone(&entrance.room);
+    let shard = Shard::new(entrance, Arc::clone(&counters), poll.registry()).map_err(StartError::Loop)?;
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
     let worker = Worker {
         index,
@@ -160,8 +165,11 @@ pub fn spawn(
         successor: Arc::clone(&successor),
         control,
         counters: Arc::clone(&counters),
+        room,
+        given_back: 0,
         poll,
         receiver,
+        shard,
         log,
         helpers,
     };
@@ -180,8 +188,12 @@ struct Worker {
     successor: Arc<Successor>,
     control: Arc<Control>,
     counters: Arc<Counters>,
+    room: Arc<Room>,
+    /// Places in the room that were given back.
+    given_back: u64,
     poll: Poll,
     receiver: Receiver,
+    shard: Shard,
     log: Option<Producer>,
     helpers: Option<(Arc<Helpers>, Arc<Waker>)>,
 }
@@ -202,6 +214,8 @@ impl Worker {
             }
             // The connections were dropped with their loop; nobody else counts them.
             self.counters.closed.add(self.counters.open_connections());
+            self.give_back();
+            self.shard.set_ready();
             if is_no_accident(&mut failures) {
                 tracing::error!(worker = self.index, "loop fails too often; it rests before it is rebuilt");
                 std::thread::sleep(REST);
@@ -232,12 +246,13 @@ impl Worker {
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            if self.control.phase() != Phase::Serving && reactor.is_empty() && self.receiver.is_empty() {
+            if self.control.phase() != Phase::Serving && reactor.is_empty() && self.is_cut_off() {
                 return Ok(());
             }
             self.wait(&reactor, &mut events)?;
-            reactor.turn(events.iter(), &mut self.receiver);
-            reactor.enter(self.control.phase());
+            reactor.turn(events.iter(), &mut self.receiver, &mut self.shard);
+            self.enter(&mut reactor, self.control.phase());
+            self.give_back();
             if let Some(root) = self.successor.take() {
                 self.root = root;
                 reactor.replace_root(Arc::clone(&self.root));
@@ -245,9 +260,30 @@ impl Worker {
         }
     }
 
+    /// Whether no more connections can come.
+    fn is_cut_off(&self) -> bool {
+        self.receiver.is_empty() && !self.shard.is_open()
+    }
+
+    fn enter(&mut self, reactor: &mut Reactor, phase: Phase) {
+        reactor.enter(phase);
+        if phase == Phase::Serving || !self.shard.is_open() {
+            return;
+        }
+        // The kernel queues one more than it is told to. When everything is dropped, so is what is queued.
+        let most = if phase == Phase::Draining { self.settings.backlog + 1 } else { 0 };
+        reactor.close_listeners(&mut self.shard, most);
+    }
+
+    /// Gives back the places of the connections that were closed since the last time.
+    fn give_back(&mut self) {
+        let closed = self.counters.closed.get();
+        self.room.give_back(closed - std::mem::replace(&mut self.given_back, closed));
+    }
+
     /// Waits for events, connections or deadlines: looking for them first, if that is asked for, then asleep.
     fn wait(&mut self, reactor: &Reactor, events: &mut Events) -> io::Result<()> {
-        let timeout_ms = reactor.timeout_ms();
+        let timeout_ms = reactor.timeout_ms().into_iter().chain(self.shard.timeout_ms()).min();
         if timeout_ms != Some(0) && self.spin(events)? {
             return Ok(());
         }

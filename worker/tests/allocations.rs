@@ -12,7 +12,8 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Peer, Phase, Settings, SiteSettings, Symlinks, open_root, spawn,
+    Accepted, Control, Deadlines, Entrance, Peer, Phase, Room, Settings, SiteSettings, Symlinks, open_root,
+    spawn,
 };
 
 /// Counts what every thread allocates but those that say that they are not to be counted.
@@ -63,6 +64,7 @@ fn settings(root: &std::path::Path) -> Settings {
         deadlines: Deadlines::default(),
         connections_max: 100,
         handoff_capacity: 16,
+        backlog: 16,
         processor: None,
         spin_us: 0,
         site: SiteSettings {
@@ -112,8 +114,9 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
     let helpers = Helpers::start(1).unwrap();
     let settings = settings(directory.path());
     let root = open_root(&settings.site).unwrap();
+    let entrance = Entrance { room: Arc::new(Room::new(1)), queues: Vec::new() };
     let (handle, mut sender) =
-        spawn(0, settings, root, Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
+        spawn(0, settings, root, entrance, Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     assert!(sender.send(Accepted { stream: theirs.into(), peer: Peer::Unix }).is_ok());

@@ -61,6 +61,7 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
         deadlines,
         connections_max: 1,
         handoff_capacity: 1,
+        backlog: 1,
         processor: None,
         spin_us: 0,
         site: site.clone(),

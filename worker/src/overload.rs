@@ -1,5 +1,5 @@
 //! What to do when a connection cannot be taken: the meaning of accept's errors, the pauses, and warnings that do
-//! not flood the log.
+//! not flood the log. For whoever accepts: the acceptor, or a worker with listeners of its own.
 //!
 //! A pause is a timeout of the poll, never a sleep, and when it is over accepting is tried again by itself: an
 //! edge-triggered listener announces what is queued only once.
@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 /// How long to wait for a resource that the whole process or machine is out of.
-pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait for a connection to end, or for a worker to take something out of its ring.
-pub(crate) const FULL_PAUSE: Duration = Duration::from_millis(10);
+pub const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Between two warnings about the same thing.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What an error of accept means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// The queue is empty.
     Drained,
     /// That connection is gone, the next may be fine.
@@ -30,7 +30,8 @@ pub(crate) enum Verdict {
 }
 
 /// Judges an error of accept.
-pub(crate) fn judge(error: &io::Error) -> Verdict {
+#[must_use]
+pub fn judge(error: &io::Error) -> Verdict {
     match Errno::from_io_error(error) {
         Some(Errno::AGAIN) => Verdict::Drained,
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Verdict::Shortage,
@@ -55,13 +56,13 @@ pub(crate) fn judge(error: &io::Error) -> Verdict {
 
 /// Lets one of many equal warnings through.
 #[derive(Debug, Default)]
-pub(crate) struct Warning {
+pub struct Warning {
     last: Option<Instant>,
 }
 
 impl Warning {
     /// Whether to warn now.
-    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+    pub fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= WARNING_INTERVAL);
         if is_due {
             self.last = Some(now);
