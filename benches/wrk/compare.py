@@ -60,7 +60,7 @@ class Comparison:
         running = []
         try:
             for server in self.servers:
-                if server.name in (workload.servers or servers.NAMES) and self._start(server, workload):
+                if server.name in (workload.servers or servers.USUAL) and self._start(server, workload):
                     running.append(server)
             headers = {server: self._headers(server, workload) for server in running}
             running = [server for server in running if self._answers(server, workload, headers[server])]

@@ -54,7 +54,7 @@ class Workload:
     script: tuple[str, ...] = ()
     # Threads or processes of the server, and threads of wrk. With two, both share both cores.
     workers: int = 1
-    # Whom it is measured with, if not with all.
+    # Whom it is measured with, if not with the usual ones.
     servers: tuple[str, ...] = ()
 
     @property
@@ -91,9 +91,10 @@ WORKLOADS = (
     Workload("files", "1,000 files of 0.5 to 64 KiB", (limit(1.15),), "/files/0", limit=("files", "DIRECTORY"),
              script=("files", str(FILES))),
     Workload("close", "Connection: close", (nginx(1.00),), limit=("close", "PATH"),
-             headers=("Connection: close",)),
+             headers=("Connection: close",),
+             servers=("limit", "oneloop", "sharded", "nginx", "lighttpd", "h2o", "sws")),
     Workload("close-2", "Connection: close, two workers", (nginx(1.15),), headers=("Connection: close",), workers=2,
-             servers=("oneloop", "nginx")),
+             servers=("oneloop", "sharded", "nginx")),
     Workload("pipelined", f"1 KiB, pipelined × {PIPELINED}", (units(0.8),), script=("pipeline", str(PIPELINED))),
     Workload("304", "304 Not Modified", (limit(1.10),), limit=("not-modified", "PATH"), status=304,
              headers=(IF_MODIFIED_SINCE,)),
