@@ -175,7 +175,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) open_cache: u64,
 
-    /// Contents of small files that each worker keeps in memory
+    /// Contents that each worker keeps in memory: of small files, and of those that ranges are asked of
     #[arg(long, env = "ONELOOP_MEM_CACHE", value_name = "SIZE", default_value = "32m")]
     #[arg(value_parser = parse_size, help_heading = "Caches")]
     pub(crate) mem_cache: u64,

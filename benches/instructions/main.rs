@@ -15,8 +15,9 @@ use std::process::ExitCode;
 use baseline::{Baseline, Change};
 use oneloop_benches::operation;
 
-/// Runs before counting begins, so that caches are warm and pools are filled.
-const WARM_UP_RUNS: u32 = 100;
+/// Runs before counting begins, so that caches are warm, pools are filled, and a file that parts are asked of is
+/// held in memory.
+const WARM_UP_RUNS: u32 = 200;
 /// Runs that are counted.
 const COUNTED_RUNS: u32 = 8;
 

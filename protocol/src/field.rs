@@ -1,9 +1,14 @@
 //! The field section of a request (RFC 9110 §5): borrowed lines, and a set of the names we know.
 //!
 //! Each line is classified once, when the head is decoded; asking for a field that is absent then costs one
-//! bit test, and nothing is hashed or copied.
+//! bit test, asking for one that came once a look into a table, and nothing is hashed or copied.
 
 use httparse::Header;
+
+use crate::limits::FIELDS_CEILING;
+
+/// Every line has its number.
+const _: () = assert!(FIELDS_CEILING <= u8::MAX as usize + 1);
 
 /// The field names that decide anything here. All others are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,9 @@ impl Name {
         candidates.iter().copied().find(|known| is_same_token(name, known.as_str().as_bytes()))
     }
 
+    /// How many there are.
+    const COUNT: usize = Self::IfUnmodifiedSince as usize + 1;
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }
@@ -88,17 +96,33 @@ impl Name {
 pub struct Fields<'b> {
     lines: &'b [Header<'b>],
     present: u32,
+    /// The names of several lines.
+    repeated: u32,
+    /// Where the first line of each name is that is present.
+    first: [u8; Name::COUNT],
 }
 
 impl<'b> Fields<'b> {
-    /// Takes over decoded lines and notes which of the known names are among them.
+    /// Takes over decoded lines, at most [`FIELDS_CEILING`], and notes which of the known names are among them, and
+    /// where.
     #[must_use]
     pub fn new(lines: &'b [Header<'b>]) -> Self {
-        let present = lines
-            .iter()
-            .filter_map(|line| Name::from_token(line.name.as_bytes()))
-            .fold(0, |present, name| present | name.bit());
-        Self { lines, present }
+        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::COUNT] };
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(name) = Name::from_token(line.name.as_bytes()) {
+                fields.note(name, at);
+            }
+        }
+        fields
+    }
+
+    fn note(&mut self, name: Name, at: usize) {
+        if self.has(name) {
+            self.repeated |= name.bit();
+        } else if let (Some(first), Ok(at)) = (self.first.get_mut(name as usize), u8::try_from(at)) {
+            self.present |= name.bit();
+            *first = at;
+        }
     }
 
     /// Whether there is at least one line of that name.
@@ -107,27 +131,37 @@ impl<'b> Fields<'b> {
         self.present & name.bit() != 0
     }
 
+    /// Whether there is at least one line of any of these names.
+    #[must_use]
+    pub fn has_any<const N: usize>(&self, names: [Name; N]) -> bool {
+        self.present & names.into_iter().fold(0, |bits, name| bits | name.bit()) != 0
+    }
+
     /// The value of the first line of that name, without surrounding white space.
     #[must_use]
     pub fn get(&self, name: Name) -> Option<&'b [u8]> {
-        self.all(name).next()
+        if !self.has(name) {
+            return None;
+        }
+        self.lines.get(usize::from(*self.first.get(name as usize)?)).map(|line| trim(line.value))
     }
 
     /// The value of the only line of that name. A field that holds one value and comes twice means nothing that
     /// could be relied on (RFC 9110 §5.3).
     #[must_use]
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
-        let mut values = self.all(name);
-        values.next().filter(|_| values.next().is_none())
+        if self.repeated & name.bit() == 0 { self.get(name) } else { None }
     }
 
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        let lines = if self.has(name) { self.lines } else { &[] };
-        lines
+        let only = self.only(name);
+        let lines = if self.has(name) && only.is_none() { self.lines } else { &[] };
+        let several = lines
             .iter()
             .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
-            .map(|line| trim(line.value))
+            .map(|line| trim(line.value));
+        only.into_iter().chain(several)
     }
 }
 
@@ -142,6 +176,10 @@ fn is_same_token(token: &[u8], lower: &[u8]) -> bool {
 #[must_use]
 pub fn trim(value: &[u8]) -> &[u8] {
     let is_ows = |byte: &u8| matches!(byte, b' ' | b'\t');
+    // What the decoder hands on has been stripped of it already.
+    if !value.first().is_some_and(is_ows) && !value.last().is_some_and(is_ows) {
+        return value;
+    }
     let start = value.iter().position(|byte| !is_ows(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_ows(byte)).map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
@@ -221,6 +259,21 @@ mod tests {
         assert_eq!(fields.get(Name::Host), None);
         assert_eq!((fields.only(Name::IfMatch), fields.only(Name::Host)), (None, None));
         assert_eq!(Fields::new(&lines[..2]).only(Name::IfMatch), Some(&b"\"a\""[..]));
+    }
+
+    #[test]
+    fn a_field_is_found_wherever_it_stands() {
+        for at in [0, 1, FIELDS_CEILING - 1] {
+            let mut lines = vec![line("X", b"1"); FIELDS_CEILING];
+            lines[at] = line("Range", b" y ");
+            let fields = Fields::new(&lines);
+            assert_eq!(
+                (fields.get(Name::Range), fields.only(Name::Range)),
+                (Some(&b"y"[..]), Some(&b"y"[..]))
+            );
+            assert_eq!(fields.all(Name::Range).collect::<Vec<_>>(), [b"y"]);
+            assert!(fields.has_any([Name::Host, Name::Range]) && !fields.has_any([Name::Host, Name::Expect]));
+        }
     }
 
     #[test]

@@ -108,10 +108,19 @@ fn strip_ipv6_literal(literal: &[u8]) -> Option<&[u8]> {
     rest.get(1..)
 }
 
+/// `reg-name` of RFC 3986 §3.2.2; every IPv4 address is one too.
 fn strip_registered_name(value: &[u8]) -> Option<&[u8]> {
-    let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-    let (name, rest) = value.split_at_checked(end)?;
-    (!name.is_empty() && is_registered_name(name)).then_some(rest)
+    let mut rest = value;
+    loop {
+        let end = rest.iter().position(|&byte| !is_name_byte(byte)).unwrap_or(rest.len());
+        rest = rest.get(end..)?;
+        match rest {
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = after;
+            }
+            _ => return (rest.len() < value.len()).then_some(rest),
+        }
+    }
 }
 
 fn is_port_or_empty(digits: &[u8]) -> bool {
@@ -120,22 +129,6 @@ fn is_port_or_empty(digits: &[u8]) -> bool {
         (digit < 10).then(|| port.saturating_mul(10).saturating_add(u32::from(digit)))
     });
     value.is_some_and(|port| port <= u32::from(u16::MAX))
-}
-
-/// `reg-name` of RFC 3986 §3.2.2; every IPv4 address is one too.
-fn is_registered_name(name: &[u8]) -> bool {
-    if name.iter().all(|&byte| is_name_byte(byte)) {
-        return true;
-    }
-    let mut rest = name;
-    while let [byte, tail @ ..] = rest {
-        rest = match (byte, tail) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            (byte, _) if is_name_byte(*byte) => tail,
-            _ => return false,
-        };
-    }
-    true
 }
 
 /// Unreserved or a sub-delimiter: looked up, because every request asks for every byte of its host.

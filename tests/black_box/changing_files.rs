@@ -1,7 +1,7 @@
 //! Files that change under the server: what is sent is one state of the file, whole, or the connection ends.
 
 use std::fs::{self, OpenOptions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, Cut, request};
 use super::response::Response;
@@ -92,7 +92,7 @@ fn expect_single_states(size: usize) {
         |generation: u8| size + usize::from(generation) * 7 - usize::from(generation % 2) * size / 3;
     let mut tags = vec![String::new(); 26];
     for generation in 0..26 {
-        let written_at = std::time::Instant::now();
+        let written_at = Instant::now();
         tree.write("a.bin", &vec![b'a' + generation; length_of(generation)]);
         while written_at.elapsed() < Duration::from_millis(200) {
             let response = client.get("/a.bin");
@@ -113,6 +113,36 @@ fn expect_single_states(size: usize) {
     tags.sort();
     tags.dedup();
     assert_eq!(tags.len(), count, "a tag for each state");
+}
+
+/// Parts may come from memory where the whole comes from the file; which tag belongs to which bytes is the same for
+/// both, and neither is out of date for long.
+#[test]
+fn parts_and_the_whole_of_a_file_agree() {
+    const LENGTH: usize = 100_000;
+    let tree = Tree::new(&[("a.bin", &[b'a'; LENGTH])]);
+    let server = Server::start(&["-t", "1"], tree.root());
+    let mut client = server.connect();
+    let mut tags = std::collections::BTreeMap::new();
+    for letter in b'a'..b'e' {
+        tree.write("a.bin", &[letter; LENGTH]);
+        let written_at = Instant::now();
+        // Until it is settled, and so often that it is held.
+        while written_at.elapsed() < Duration::from_millis(4_000) {
+            let is_due = written_at.elapsed() > SEEN_WITHIN;
+            let part = client.exchange(&request("GET", "/a.bin", &["Range: bytes=90000-99999"]));
+            let whole = client.get("/a.bin");
+            assert_eq!((part.status, part.content.len()), (206, 10_000));
+            assert_eq!((whole.status, whole.content.len()), (200, LENGTH));
+            for response in [&part, &whole] {
+                let first = response.content[0];
+                assert!(response.content.iter().all(|&byte| byte == first), "two states in one response");
+                assert_eq!(tags.entry(first).or_insert_with(|| response.etag().to_owned()), response.etag());
+                assert!(first == letter || !is_due, "{} after {}", char::from(first), char::from(letter));
+            }
+        }
+    }
+    assert_eq!(tags.len(), 4, "a tag for each state: {tags:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -155,6 +156,28 @@ fn a_request_makes_only_the_calls_it_needs() {
             Ok(calls) => assert_once_a_round(what, &calls, expected),
             Err(reason) => return skip("syscalls::a_request_makes_only_the_calls_it_needs", &reason),
         }
+    }
+}
+
+/// Small parts of a file cost what a small file does, once enough of them were asked for, if there is room.
+#[test]
+fn a_file_that_parts_are_asked_of_is_held_in_memory() {
+    let tree = site();
+    // A file that was modified a moment ago is not held.
+    std::thread::sleep(Duration::from_millis(3_100));
+    let few: &[&str] = &["epoll_wait", "recvfrom", "sendto"];
+    let copied: &[&str] = &["epoll_wait", "fstat", "preadv2", "recvfrom", "sendto"];
+    let part = request("GET", "/large.bin", &["Range: bytes=5-16004"]);
+    for (memory, expected) in [("32m", few), ("64k", copied)] {
+        let server = Server::start(&["-t", "1", "--cache-check", "1h", "--mem-cache", memory], tree.root());
+        let mut client = server.connect();
+        match count(&server, || drop(client.exchange(&part))) {
+            Ok(calls) => assert_once_a_round(memory, &calls, expected),
+            Err(reason) => {
+                return skip("syscalls::a_file_that_parts_are_asked_of_is_held_in_memory", &reason);
+            }
+        }
+        drop(client);
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use crate::errands::ErrandId;
 use crate::site::opening::{Opened, Opening};
-use crate::site::representation::Stamp;
+use crate::site::stamp::Stamp;
 use crate::throttle;
 
 /// Tasks that may wait for a helper, of all workers together.

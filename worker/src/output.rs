@@ -16,9 +16,6 @@ use crate::context::Context;
 use crate::respond::FileContent;
 use crate::transport::Transport;
 
-/// Most bytes of a file in one sendfile(2): bounds how long one connection keeps the loop.
-const SEND_FILE_BYTES_MAX: u64 = 512 << 10;
-
 /// A transfer that has grown beyond this gives its memory back before it is kept for reuse.
 const POOLED_BYTES_MAX: usize = 128 << 10;
 
@@ -27,7 +24,7 @@ const POOLED_BYTES_MAX: usize = 128 << 10;
 pub struct Budget {
     /// Requests it may answer.
     pub exchanges: u32,
-    /// Bytes of files it may send.
+    /// Bytes of files it may send, all of them in one sendfile(2) if the socket takes them.
     pub file_bytes: u64,
     /// Bytes it may read.
     pub input_bytes: usize,
@@ -37,7 +34,7 @@ pub struct Budget {
 
 impl Budget {
     /// What every connection gets in a turn: enough to make the turn worth it, little enough to be fair.
-    pub const TURN: Self = Self { exchanges: 16, file_bytes: 1 << 20, input_bytes: 256 << 10, sent_bytes: 0 };
+    pub const TURN: Self = Self { exchanges: 16, file_bytes: 2 << 20, input_bytes: 256 << 10, sent_bytes: 0 };
 }
 
 /// How far a flush came.
@@ -101,7 +98,7 @@ impl Transfer {
     ) -> Result<Flushed, CloseReason> {
         let Some(file) = &mut self.file else { return Ok(Flushed::Done) };
         while file.left_bytes > 0 {
-            let step = file.left_bytes.min(SEND_FILE_BYTES_MAX).min(budget.file_bytes);
+            let step = file.left_bytes.min(budget.file_bytes);
             if step == 0 {
                 return Ok(Flushed::Budget);
             }

@@ -68,10 +68,14 @@ pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock)
             content(out, Status::Ok, representation, 0, representation.length(), asker, clock)
         }
         Answer::Part(representation, part) => {
-            encode::status_line(out, Status::PartialContent);
-            out.extend_from_slice(representation.fields());
-            content_range(out, Some((part.first(), part.last())), representation.length());
-            encode::field_number(out, "Content-Length", part.len());
+            let [before_range, before_length] = representation.head_part();
+            out.extend_from_slice(before_range);
+            encode::decimal(out, part.first());
+            out.extend_from_slice(b"-");
+            encode::decimal(out, part.last());
+            out.extend_from_slice(before_length);
+            encode::decimal(out, part.len());
+            out.extend_from_slice(b"\r\n");
             content(out, Status::PartialContent, representation, part.first(), part.len(), asker, clock)
         }
         Answer::NotModified(representation) => {
@@ -85,7 +89,10 @@ pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock)
         }
         Answer::RangeNotSatisfiable(representation) => {
             page(out, Status::RangeNotSatisfiable, asker, clock, |out| {
-                content_range(out, None, representation.length());
+                // Nothing was selected (RFC 9110 §14.4).
+                out.extend_from_slice(b"Content-Range: bytes */");
+                encode::decimal(out, representation.length());
+                out.extend_from_slice(b"\r\n");
             })
         }
         Answer::Redirect(location) => page(out, Status::MovedPermanently, asker, clock, |out| {
@@ -119,8 +126,7 @@ fn content(
         return reply;
     }
     reply.content_bytes = length;
-    let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
-    match representation.memory().zip(range).and_then(|(memory, (from, to))| memory.get(from..to)) {
+    match representation.in_memory(offset, length) {
         Some(bytes) => out.extend_from_slice(bytes),
         None if representation.copy_now(offset, length, out) => {}
         None => {
@@ -134,22 +140,6 @@ fn content(
 fn end(out: &mut BytesMut, status: Status, asker: Asker, clock: &Clock) -> Reply {
     encode::end(out, clock.date(), asker.version, asker.persistence);
     Reply { status, content_bytes: 0, file: None }
-}
-
-/// `bytes first-last/length`, or `bytes */length` where nothing was selected (RFC 9110 §14.4).
-fn content_range(out: &mut BytesMut, part: Option<(u64, u64)>, length: u64) {
-    out.extend_from_slice(b"Content-Range: bytes ");
-    match part {
-        Some((first, last)) => {
-            encode::decimal(out, first);
-            out.extend_from_slice(b"-");
-            encode::decimal(out, last);
-        }
-        None => out.extend_from_slice(b"*"),
-    }
-    out.extend_from_slice(b"/");
-    encode::decimal(out, length);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// A small page that says the status and nothing of the request.

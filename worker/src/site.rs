@@ -10,6 +10,7 @@ pub mod opening;
 pub mod representation;
 pub mod residency;
 pub mod resolve;
+pub mod stamp;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -136,10 +137,40 @@ impl Site {
             return Ok(Answer::Refusal(Status::BadRequest));
         };
         self.fault.strike(path);
+        // The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
+        match self.cache.get(path, clock.now_ms()) {
+            Some(Hit::Fresh(representation)) => {
+                let answer = select(head, representation);
+                if self.is_current(&answer, path) {
+                    return Ok(answer);
+                }
+            }
+            None if self.missing.has(path, clock.now_ms()) => return Ok(Answer::Refusal(Status::NotFound)),
+            _ => {}
+        }
         match self.locate(path, clock) {
             Ok(located) => Ok(self.answer_located(head, Ok(located))),
             Err(Obstacle::Refused(status)) => Ok(Answer::Refusal(status)),
             Err(Obstacle::Cold) => Err(Box::new(self.opening(path, clock))),
+        }
+    }
+
+    /// Whether an answer from a fresh entry may be given: it is all in memory, or its content will be what its head
+    /// says.
+    fn is_current(&mut self, answer: &Answer<'_>, key: &[u8]) -> bool {
+        match answer {
+            Answer::Whole(representation) => representation.is_intact(),
+            Answer::Part(representation, part) => {
+                if representation.in_memory(part.first(), part.len()).is_some() {
+                    return true;
+                }
+                let is_intact = representation.is_intact();
+                if is_intact && representation.is_worth_holding(part.len()) {
+                    self.cache.hold(key);
+                }
+                is_intact
+            }
+            _ => true,
         }
     }
 
@@ -204,21 +235,13 @@ impl Site {
         }
     }
 
-    /// The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
+    /// Where a path leads that no fresh entry answers for as it was asked.
     fn locate(&mut self, path: &[u8], clock: &Clock) -> Result<Located, Obstacle> {
-        match self.cache.get(path, clock.now_ms()) {
-            Some(Hit::Fresh(representation)) if representation.is_intact() => {
-                Ok(Located::File(representation))
-            }
-            None if self.missing.has(path, clock.now_ms()) => Err(Obstacle::Refused(Status::NotFound)),
-            _ => {
-                let located = self.locate_decoded(path, clock);
-                if matches!(located, Err(Obstacle::Refused(Status::NotFound))) {
-                    self.missing.insert(path, clock.now_ms());
-                }
-                located
-            }
+        let located = self.locate_decoded(path, clock);
+        if matches!(located, Err(Obstacle::Refused(Status::NotFound))) {
+            self.missing.insert(path, clock.now_ms());
         }
+        located
     }
 
     fn locate_decoded(&mut self, raw: &[u8], clock: &Clock) -> Result<Located, Obstacle> {

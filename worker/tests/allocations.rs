@@ -57,6 +57,8 @@ static ALLOCATOR: Counting = Counting;
 
 const SMALL: usize = 1_000;
 const LARGE: usize = 300_000;
+/// Short enough to be held in memory once parts of it were asked for often enough.
+const HELD: usize = 60_000;
 
 fn settings(root: &std::path::Path) -> Settings {
     Settings {
@@ -107,6 +109,9 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("small.html"), vec![b'x'; SMALL]).unwrap();
     std::fs::write(directory.path().join("large.bin"), vec![b'y'; LARGE]).unwrap();
+    // A file that was modified a moment ago is not held.
+    std::fs::write(directory.path().join("held.bin"), vec![b'z'; HELD]).unwrap();
+    std::thread::sleep(Duration::from_millis(3_100));
     std::fs::create_dir(directory.path().join("directory")).unwrap();
     let control = Arc::new(Control::default());
     let log = directory.path().join("access.log");
@@ -130,6 +135,7 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
         ("304", get("small.html", "If-None-Match: *\r\n")),
         ("range from memory", get("small.html", "Range: bytes=10-99\r\n")),
         ("range by sendfile", get("large.bin", "Range: bytes=1000-1999\r\n")),
+        ("range of a file that is held", get("held.bin", "Range: bytes=1000-1999\r\n")),
         ("404", get("nothing", "")),
         ("redirect", get("directory", "")),
         ("path that has to be decoded", get("%73mall.html?x", "")),

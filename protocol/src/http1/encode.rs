@@ -54,7 +54,7 @@ pub fn decimal(out: &mut impl BufMut, value: u64) {
     let mut rest = value;
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        *place = b"0123456789".get((rest % 10) as usize).copied().unwrap_or(b'0');
+        *place = b'0' | u8::try_from(rest % 10).unwrap_or_default();
         rest /= 10;
         used += 1;
         if rest == 0 {

@@ -163,10 +163,9 @@ fn host<'b>(
     version: Version,
     authority: Option<&'b [u8]>,
 ) -> Result<Option<&'b [u8]>, RequestError> {
-    let mut values = fields.all(Name::Host);
-    match (values.next(), values.next()) {
-        (Some(host), None) if target::is_authority(host) => Ok(authority.or(Some(host))),
-        (None, _) if version == Version::Http10 => Ok(authority),
+    match fields.only(Name::Host) {
+        Some(host) if target::is_authority(host) => Ok(authority.or(Some(host))),
+        None if version == Version::Http10 && !fields.has(Name::Host) => Ok(authority),
         _ => Err(RequestError::Host),
     }
 }

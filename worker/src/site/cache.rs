@@ -94,6 +94,29 @@ impl Cache {
         });
     }
 
+    /// Lets a representation hold its content in memory from now on, and gives up others for it, if its content
+    /// fits at all and the representation can.
+    pub fn hold(&mut self, key: &[u8]) {
+        let Some(bytes) = self.bytes_to_hold(key).filter(|&bytes| bytes <= self.memory_bytes_max) else {
+            return;
+        };
+        while self.memory_bytes + bytes > self.memory_bytes_max {
+            self.evict_one();
+        }
+        // It may have been among those.
+        let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get(at)) else { return };
+        if entry.representation.hold() {
+            self.memory_bytes += entry.representation.memory_bytes();
+        }
+    }
+
+    /// How much more memory an entry would take that held its content; `None` if it does already.
+    fn bytes_to_hold(&self, key: &[u8]) -> Option<usize> {
+        let representation =
+            self.index.get(key).and_then(|&at| self.entries.get(at)).map(|entry| &entry.representation)?;
+        (representation.memory_bytes() == 0).then(|| usize::try_from(representation.length()).ok())?
+    }
+
     /// Forgets a path.
     pub fn remove(&mut self, key: &[u8]) {
         if let Some(at) = self.index.remove(key) {
@@ -216,6 +239,31 @@ mod tests {
         assert!(!holds(&mut cache, b"/large"));
         cache.clear();
         assert_eq!((cache.memory_bytes, cache.entries.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_held_counts_and_others_make_room_for_it() {
+        let large = |bytes: usize| {
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, &vec![0; bytes]).unwrap();
+            let file: OwnedFd = file.into();
+            let stat = rustix::fs::fstat(&file).unwrap();
+            Rc::new(Representation::new(file, &stat, b"x", i64::MAX, true, Patience::MayWait).unwrap())
+        };
+        let mut cache = Cache::new(8, 50_000, 1000);
+        cache.insert(b"/small", representation(15_000), 0);
+        cache.insert(b"/large", large(40_000), 0);
+        cache.insert(b"/too-large", large(50_001), 0);
+        assert!(holds(&mut cache, b"/large") && holds(&mut cache, b"/too-large"));
+        cache.hold(b"/too-large");
+        cache.hold(b"/nothing");
+        assert_eq!(cache.memory_bytes, 15_000);
+        cache.hold(b"/large");
+        cache.hold(b"/large");
+        assert_eq!(cache.memory_bytes, 40_000);
+        assert!(!holds(&mut cache, b"/small") && holds(&mut cache, b"/large"));
+        cache.remove(b"/large");
+        assert_eq!(cache.memory_bytes, 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A file as it is served: its descriptor, its length and validators, the beginnings of its response heads, and
-//! the bytes themselves when there are few. All of it is taken from one descriptor, so a length never meets the
-//! bytes of another version.
+//! the bytes themselves when there are few, or when parts of it are asked for again and again. All of it is taken
+//! from one descriptor, so a length never meets the bytes of another version.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -10,88 +10,25 @@ use bytes::{Bytes, BytesMut};
 use protocol::http1::encode;
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Status, date, media_type};
-use rustix::fs::{AtFlags, Stat, StatxFlags};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
+use super::stamp::Stamp;
 use crate::cold::{Helpers, SharedFile};
 use crate::throttle;
 
-/// Files up to this size are sent from memory, head and body in one call; beyond it sendfile(2) costs less.
-const MEMORY_FILE_BYTES_MAX: u64 = 16 << 10;
+/// Content up to this size is sent from memory, head and body in one call; beyond it sendfile(2) costs less.
+const MEMORY_CONTENT_BYTES_MAX: u64 = 16 << 10;
+/// Files up to this size are held in memory when small parts of them are asked for often enough.
+const HELD_FILE_BYTES_MAX: u64 = 256 << 10;
 /// A file that was modified this recently could be modified again without its timestamps telling.
 const SETTLED_AFTER_S: i64 = 2;
 /// Files up to this size are asked for as a whole whether they are in memory, once a check interval.
 const WARM_BYTES_MAX: u64 = 4 << 20;
 /// How often a small file is read again that changes while it is being read.
 const READ_ATTEMPTS: u32 = 3;
-
-/// What tells one version of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, u32),
-    changed: (i64, u32),
-}
-
-impl Stamp {
-    /// Length of the file in bytes.
-    #[must_use]
-    pub const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The stamp in the result of fstat(2).
-    #[must_use]
-    pub fn of(stat: &Stat) -> Self {
-        let nanoseconds = |ns: u64| u32::try_from(ns).unwrap_or(0);
-        #[allow(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
-        Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime as i64, nanoseconds(stat.st_mtime_nsec as u64)),
-            changed: (stat.st_ctime as i64, nanoseconds(stat.st_ctime_nsec as u64)),
-        }
-    }
-
-    /// The stamp that the file system has now, whatever the kernel remembers of it. May wait.
-    ///
-    /// # Errors
-    /// What statx(2) fails with.
-    pub fn asked_for(file: BorrowedFd<'_>) -> Result<Self, Errno> {
-        Self::by_statx(file, AtFlags::STATX_FORCE_SYNC)
-    }
-
-    /// The stamp that the kernel remembers, however old. Never waits.
-    ///
-    /// # Errors
-    /// What statx(2) fails with.
-    pub fn remembered(file: BorrowedFd<'_>) -> Result<Self, Errno> {
-        Self::by_statx(file, AtFlags::STATX_DONT_SYNC)
-    }
-
-    fn by_statx(file: BorrowedFd<'_>, sync: AtFlags) -> Result<Self, Errno> {
-        let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | sync, StatxFlags::BASIC_STATS)?;
-        Ok(Self {
-            device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
-            inode: stat.stx_ino,
-            size: stat.stx_size,
-            modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-            changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-        })
-    }
-
-    /// Whether a file that was `earlier` when a part of it was sent is still the same one there, as far as can be
-    /// told: it may have grown.
-    #[must_use]
-    pub fn is_continuation_of(&self, earlier: &Self) -> bool {
-        self.size > earlier.size || (self.size == earlier.size && self.modified == earlier.modified)
-    }
-}
 
 /// An open file, ready to be served.
 #[derive(Debug)]
@@ -107,10 +44,13 @@ pub struct Representation {
     stamp: Stamp,
     is_settled: bool,
     validators: Validators,
-    memory: Option<Bytes>,
+    /// All of the content: there from the beginning if it is small.
+    memory: OnceCell<Bytes>,
+    /// Bytes of small parts that were asked for while the content was not in `memory`.
+    parts_bytes: Cell<u64>,
     head_whole: Bytes,
     head_not_modified: Bytes,
-    fields: Bytes,
+    head_part: [Bytes; 2],
 }
 
 impl Representation {
@@ -130,10 +70,14 @@ impl Representation {
         let residency = Residency::of(file.as_fd(), is_local);
         let (stamp, memory) = load(&file, Stamp::of(stat), residency, patience == Patience::MayWait)?;
         let validators = Validators {
-            entity_tag: Some(EntityTag::from_modification(stamp.modified.0, stamp.modified.1, stamp.size)),
+            entity_tag: Some(EntityTag::from_modification(
+                stamp.modified().0,
+                stamp.modified().1,
+                stamp.size(),
+            )),
             // Never later than Date (RFC 9110 §8.8.2.1).
-            last_modified_s: stamp.modified.0.min(unix_s),
-            is_date_strong: stamp.modified.0.saturating_add(SETTLED_AFTER_S) <= unix_s,
+            last_modified_s: stamp.modified().0.min(unix_s),
+            is_date_strong: stamp.modified().0.saturating_add(SETTLED_AFTER_S) <= unix_s,
         };
         let fields = validator_fields(&validators);
         let content_type = media_type::of(name);
@@ -144,7 +88,11 @@ impl Representation {
         let mut head_whole = BytesMut::new();
         encode::status_line(&mut head_whole, Status::Ok);
         head_whole.extend_from_slice(&typed);
-        encode::field_number(&mut head_whole, "Content-Length", stamp.size);
+        encode::field_number(&mut head_whole, "Content-Length", stamp.size());
+        let mut before_range = BytesMut::new();
+        encode::status_line(&mut before_range, Status::PartialContent);
+        before_range.extend_from_slice(&typed);
+        before_range.extend_from_slice(b"Content-Range: bytes ");
         let mut head_not_modified = BytesMut::new();
         encode::status_line(&mut head_not_modified, Status::NotModified);
         head_not_modified.extend_from_slice(&fields);
@@ -154,19 +102,20 @@ impl Representation {
             is_warm: Cell::new(false),
             is_cold: Cell::new(false),
             stamp,
-            is_settled: stamp.modified.0.max(stamp.changed.0).saturating_add(SETTLED_AFTER_S) <= unix_s,
+            is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= unix_s,
             validators,
-            memory,
+            memory: memory.map_or_else(OnceCell::new, OnceCell::from),
+            parts_bytes: Cell::new(0),
             head_whole: head_whole.freeze(),
             head_not_modified: head_not_modified.freeze(),
-            fields: typed.freeze(),
+            head_part: [before_range.freeze(), format!("/{}\r\nContent-Length: ", stamp.size()).into()],
         })
     }
 
     /// Length of the content in bytes.
     #[must_use]
     pub const fn length(&self) -> u64 {
-        self.stamp.size
+        self.stamp.size()
     }
 
     /// Entity tag and modification date.
@@ -175,10 +124,42 @@ impl Representation {
         &self.validators
     }
 
-    /// The whole content, if it is held in memory.
+    /// This part of the content, if it is to be sent from memory: it is there, and small.
     #[must_use]
-    pub const fn memory(&self) -> Option<&Bytes> {
-        self.memory.as_ref()
+    pub fn in_memory(&self, offset: u64, bytes: u64) -> Option<&[u8]> {
+        if bytes > MEMORY_CONTENT_BYTES_MAX {
+            return None;
+        }
+        let rest = self.memory.get()?.get(usize::try_from(offset).ok()?..)?;
+        rest.get(..usize::try_from(bytes).ok()?)
+    }
+
+    /// Notes that a part was asked for which is not in memory. True once as much was asked for in small parts as
+    /// the file is long: then it has cost as much as to hold the file would have, and goes on to.
+    #[must_use]
+    pub fn is_worth_holding(&self, part_bytes: u64) -> bool {
+        let is_eligible = part_bytes <= MEMORY_CONTENT_BYTES_MAX && self.stamp.size() <= HELD_FILE_BYTES_MAX;
+        if !is_eligible {
+            return false;
+        }
+        let asked_bytes = self.parts_bytes.get() + part_bytes;
+        let is_worth_it = asked_bytes >= self.stamp.size();
+        // Should it not come to it, as much has to be asked for again.
+        self.parts_bytes.set(if is_worth_it { 0 } else { asked_bytes });
+        is_worth_it
+    }
+
+    /// Reads the content into memory, if it is all there without waiting and is what it was; whether it was. That a
+    /// file is unchanged is seen only once it is settled.
+    pub fn hold(&self) -> bool {
+        if !self.is_settled || !self.is_resident(0, self.stamp.size()) {
+            return false;
+        }
+        // What cannot be asked is trusted as much as it is for sendfile(2).
+        let may_wait = self.residency == Residency::Mute;
+        read_whole(&self.file, self.stamp.size(), may_wait).is_ok_and(|content| {
+            content.len() as u64 == self.stamp.size() && self.is_intact() && self.memory.set(content).is_ok()
+        })
     }
 
     /// The descriptor to send from.
@@ -219,16 +200,16 @@ impl Representation {
             return false;
         }
         if self.is_cold.get() {
-            if self.file.warm_bytes() < self.stamp.size {
+            if self.file.warm_bytes() < self.stamp.size() {
                 return false;
             }
             self.is_cold.set(false);
-            self.is_warm.set(self.stamp.size <= WARM_BYTES_MAX);
+            self.is_warm.set(self.stamp.size() <= WARM_BYTES_MAX);
         }
         if self.is_warm.get() {
             return true;
         }
-        if self.stamp.size <= WARM_BYTES_MAX && residency::is_resident(self.file(), 0, self.stamp.size) {
+        if self.stamp.size() <= WARM_BYTES_MAX && residency::is_resident(self.file(), 0, self.stamp.size()) {
             self.is_warm.set(true);
             return true;
         }
@@ -243,7 +224,7 @@ impl Representation {
     /// Appends a small part of the file to `out`, if it is in memory and all there: reading it and sending it with
     /// its head costs less than having it sent. False, and nothing appended, if it is not.
     pub fn copy_now(&self, offset: u64, bytes: u64, out: &mut BytesMut) -> bool {
-        if bytes > MEMORY_FILE_BYTES_MAX || self.residency != Residency::Probed {
+        if bytes > MEMORY_CONTENT_BYTES_MAX || self.residency != Residency::Probed {
             return false;
         }
         let start = out.len();
@@ -274,16 +255,17 @@ impl Representation {
         &self.head_not_modified
     }
 
-    /// The fields that a head of any other status shares with a 200 one: all but the length.
+    /// A 206 head, likewise: what comes before the first and last byte of the range, and what comes between them
+    /// and the length of the content.
     #[must_use]
-    pub const fn fields(&self) -> &Bytes {
-        &self.fields
+    pub const fn head_part(&self) -> &[Bytes; 2] {
+        &self.head_part
     }
 
     /// Bytes of memory that this representation holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.memory.as_ref().map_or(0, Bytes::len)
+        self.memory.get().map_or(0, Bytes::len)
     }
 
     /// Whether `stat` shows the very version that this representation was made of. One that was made too soon
@@ -293,12 +275,13 @@ impl Representation {
         self.is_settled && self.stamp == Stamp::of(stat)
     }
 
-    /// Whether the file behind the descriptor is still what it was: its content is about to be sent from there.
-    /// Where fstat(2) may wait, this is what the kernel remembers; whoever reads the file asks again.
+    /// Whether the whole content can be sent as what it was: from memory, or because the file behind the
+    /// descriptor is unchanged. Where fstat(2) may wait, this is what the kernel remembers; whoever reads the file
+    /// asks again.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         let stamp = match self.residency {
-            _ if self.memory.is_some() => return true,
+            _ if self.in_memory(0, self.stamp.size()).is_some() => return true,
             Residency::Distrusted => Stamp::remembered(self.file()),
             Residency::Probed | Residency::Mute => {
                 rustix::fs::fstat(&*self.file).map(|stat| Stamp::of(&stat))
@@ -330,12 +313,12 @@ fn load(
         Residency::Probed | Residency::Mute => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
     };
     for _ in 0..READ_ATTEMPTS {
-        if stamp.size > MEMORY_FILE_BYTES_MAX {
+        if stamp.size() > MEMORY_CONTENT_BYTES_MAX {
             break;
         }
-        let content = read_whole(file, stamp.size, may_wait)?;
+        let content = read_whole(file, stamp.size(), may_wait)?;
         let after = ask().map_err(read_failure)?;
-        if after == stamp && content.len() as u64 == stamp.size {
+        if after == stamp && content.len() as u64 == stamp.size() {
             return Ok((stamp, Some(content)));
         }
         stamp = after;
@@ -348,13 +331,13 @@ fn load(
 }
 
 /// At most `size` bytes from the beginning of the file; fewer if it ends before.
-fn read_whole(file: &OwnedFd, size: u64, may_wait: bool) -> Result<Bytes, Obstacle> {
+fn read_whole(file: impl AsFd, size: u64, may_wait: bool) -> Result<Bytes, Obstacle> {
     let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
     let mut filled = 0;
     while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         let offset = filled as u64;
         let read = if may_wait {
-            rustix::io::pread(file, rest, offset)
+            rustix::io::pread(&file, rest, offset)
         } else {
             residency::read_now(file.as_fd(), rest, offset)
         };
@@ -400,7 +383,7 @@ mod tests {
         for (size, is_small) in [(0, true), (16 << 10, true), ((16 << 10) + 1, false)] {
             fs::write(&path, vec![7; size]).unwrap();
             let representation = open(&path, now_s());
-            assert_eq!(representation.memory().is_some(), is_small, "{size}");
+            assert_eq!(representation.memory.get().is_some(), is_small, "{size}");
             assert_eq!(representation.length(), size as u64);
         }
     }
@@ -452,5 +435,40 @@ mod tests {
         assert!(representation.is_intact());
         fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         assert!(!representation.is_intact());
+    }
+
+    #[test]
+    fn a_file_is_worth_holding_once_as_much_was_asked_of_it_as_it_is_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        let representation = open(&path, now_s());
+        let asked = [40_000, 16_000, 16_000, 16_000, 16_000, 16_000, 16_000, 10_000, 10_000, 16_000];
+        let is_worth_it = asked.map(|bytes| representation.is_worth_holding(bytes));
+        assert_eq!(is_worth_it.iter().position(|&is| is), Some(7), "40,000 bytes are no small part");
+        assert!(!is_worth_it.ends_with(&[true]), "then it begins anew");
+        fs::write(&path, vec![7; (256 << 10) + 1]).unwrap();
+        let larger = open(&path, now_s());
+        assert!((0..100).all(|_| !larger.is_worth_holding(16_000)));
+    }
+
+    #[test]
+    fn only_a_file_that_is_surely_the_same_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        assert!(!open(&path, now_s()).hold(), "just written");
+        let settled = open(&path, now_s() + 10);
+        assert_eq!((settled.in_memory(0, 100), settled.memory_bytes()), (None, 0));
+        assert!(settled.hold());
+        assert_eq!(settled.memory_bytes(), 100_000);
+        assert_eq!(settled.in_memory(99_990, 10), Some(&[7; 10][..]));
+        assert_eq!(settled.in_memory(99_990, 11), None, "beyond the end");
+        assert_eq!(settled.in_memory(0, 100_000), None, "large content is for sendfile(2)");
+        let changed = open(&path, now_s() + 10);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(!changed.hold());
+        assert_eq!(changed.in_memory(0, 100), None);
+        assert!(!settled.is_intact(), "the whole would come from the file");
     }
 }
