@@ -162,7 +162,7 @@ impl Reactor {
             reason.count(&self.cx.counters);
             return;
         }
-        // The acceptor keeps to the limit; should it ever not, the connection is dropped and closed.
+        // Whoever accepts keeps to the limit; should it ever not, the connection is dropped and closed.
         let id = match self.connections.insert(connection) {
             Ok(id) => id,
             Err(mut connection) => {
