@@ -1,6 +1,6 @@
 //! The errands of a worker: what its helpers were asked to do and have not done yet, and who waits for it.
 //!
-//! What several connections want at the same time is done once: an [`Identity`] says which tasks are the same, and
+//! What several connections want at the same time is done once: an `Identity` says which tasks are the same, and
 //! whoever comes while one is under way joins it. The claim on an errand belongs to all who wait for it together, so
 //! each may give up without hurting the others, and only what nobody waits for any longer is passed over.
 //!
