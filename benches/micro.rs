@@ -15,15 +15,19 @@ use bytes::BytesMut;
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use oneloop_benches::operation::{self, ALL};
+use protocol::coding::{Coding, CodingSet};
 use protocol::http1::state::Persistence;
 use protocol::{Method, Status, Version, date, target};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Rlimit, getrlimit, setrlimit};
 use worker::clock::Clock;
 use worker::respond::{self, Asker};
-use worker::site::Answer;
 use worker::site::cache::{Cache, Hit};
+use worker::site::heads::{Description, Role};
+use worker::site::opening::OpenedFiles;
 use worker::site::representation::Representation;
 use worker::site::resolve::Patience;
+use worker::site::resource::Resource;
+use worker::site::{Answer, Extras};
 use worker::slab::{ConnectionId, Slab};
 use worker::wheel::Wheel;
 
@@ -39,8 +43,9 @@ const CONNECTION_BYTES: usize = 240;
 
 fn main() {
     // Thousands of files are held open.
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    let limit = getrlimit(rustix::process::Resource::Nofile);
+    setrlimit(rustix::process::Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .unwrap();
     divan::main();
 }
 
@@ -68,7 +73,7 @@ fn cache_hit(bencher: Bencher<'_, '_>, entries: usize) {
     let mut cache = Cache::new(entries, 32 << 20, 1_000);
     let keys: Vec<String> = (0..entries).map(|entry| format!("/assets/image-{entry}.webp")).collect();
     for key in &keys {
-        cache.insert(key.as_bytes(), representation(), 0);
+        cache.insert(key.as_bytes(), resource(), 0);
     }
     let mut order = scattered(entries);
     bencher.bench_local(|| {
@@ -138,16 +143,22 @@ fn respond_put(bencher: Bencher<'_, '_>, which: &str) {
         "whole" | "head" => Answer::Whole(representation()),
         "not modified" => Answer::NotModified(representation()),
         "not found" => Answer::Refusal(Status::NotFound),
-        _ => Answer::Redirect(b"/directory/"),
+        _ => Answer::Redirect(Status::MovedPermanently),
     };
     let method = if which == "head" { Method::Head } else { Method::Get };
     let asker = Asker { method, version: Version::Http11, persistence: Persistence::Persistent };
     let clock = Clock::fixed(0, NOW_S);
+    let extras = Extras { location: b"/directory/".to_vec(), ..Extras::default() };
     let mut out = BytesMut::with_capacity(64 << 10);
     bencher.bench_local(|| {
         out.clear();
-        respond::put(&mut out, black_box(&answer), asker, &clock)
+        respond::put(&mut out, black_box(&answer), &extras, asker, &clock)
     });
+}
+
+fn resource() -> Rc<Resource> {
+    let representations = vec![Rc::into_inner(representation()).unwrap()];
+    Rc::new(Resource::new(OpenedFiles { representations, possible: CodingSet::EMPTY, recipe: None }))
 }
 
 /// A file of a kilobyte, held in memory.
@@ -156,7 +167,16 @@ fn representation() -> Rc<Representation> {
     file.set_len(1 << 10).unwrap();
     let file = OwnedFd::from(file);
     let stat = rustix::fs::fstat(&file).unwrap();
-    Rc::new(Representation::new(file, &stat, b"image.webp", NOW_S, true, Patience::MayWait).unwrap())
+    let description = Description {
+        name: b"image.webp",
+        coding: Coding::Identity,
+        role: Role::Content,
+        varies: false,
+        fields: b"",
+        made_of: None,
+        unix_s: NOW_S,
+    };
+    Rc::new(Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap())
 }
 
 /// As many deadlines as connections, spread over a quarter of a second as those of a busy server are.

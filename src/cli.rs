@@ -2,6 +2,7 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod content;
 mod environment;
 mod listen;
 mod value;
@@ -14,6 +15,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+pub(crate) use content::Content;
 pub(crate) use listen::Listen;
 
 use crate::show::{plain, quoted};
@@ -78,6 +80,9 @@ pub(crate) struct Cli {
     #[arg(long, env = "ONELOOP_SYMLINKS", value_enum, value_name = "WHICH", default_value_t = Symlinks::Inside)]
     #[arg(help_heading = "Content")]
     pub(crate) symlinks: Symlinks,
+
+    #[command(flatten)]
+    pub(crate) content: Content,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]

@@ -7,14 +7,15 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Address;
-use protocol::Limits;
+use protocol::{Limits, Status};
 use worker::log_writer::Destination;
-use worker::{Deadlines, SiteSettings};
+use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
 
-use crate::cli::{Accept, Cli, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -154,10 +155,24 @@ fn deadlines(cli: &Cli) -> Deadlines {
 }
 
 fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
+    let content = &cli.content;
     SiteSettings {
         // Not canonical: when a link in it is changed, a reload must see the new directory.
         root: cli.root.clone(),
-        index: cli.index.clone(),
+        plan: Arc::new(Plan {
+            index: cli.index.clone(),
+            clean_urls: content.clean_urls,
+            precompressed: content.precompressed,
+            compress: content.compress,
+            fields: FieldPolicy {
+                cache: content.cache,
+                rules: content.header.clone(),
+                has_security_fields: content.security_headers,
+                is_shared_with_all: false,
+            },
+        }),
+        spa: content.spa.clone(),
+        error_pages: error_pages(content),
         hidden: cli.hidden,
         symlinks: match cli.symlinks {
             Symlinks::Never => worker::Symlinks::Never,
@@ -168,6 +183,12 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
         memory_bytes_max: saturate(cli.mem_cache),
         check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// Whoever has a `404.html` in the root means it to be the page of that error.
+fn error_pages(content: &Content) -> Vec<(Status, String)> {
+    let pages = content.error_page.iter().map(|page| (page.status, page.file.clone()));
+    std::iter::once((Status::NotFound, "404.html".to_owned())).chain(pages).collect()
 }
 
 /// A directory that can be entered, or a regular file that can be read.

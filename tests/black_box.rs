@@ -29,9 +29,12 @@ mod black_box {
     mod framing;
     mod host;
     mod limits;
+    mod making;
     mod methods;
+    mod negotiation;
     mod paths;
     mod ranges;
+    mod routing;
     mod syntax;
 
     // How connections, files and the process behave over time.

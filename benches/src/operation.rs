@@ -22,7 +22,7 @@ use worker::errands::Errands;
 use worker::site::Site;
 use worker::site::resolve::{Patience, Root};
 use worker::wheel::{TICK_MS, Wheel};
-use worker::{Accepted, Counters, Deadlines, Peer, Settings, SiteSettings, Symlinks, handoff};
+use worker::{Accepted, Counters, Deadlines, Peer, Plan, Settings, SiteSettings, Symlinks, handoff};
 
 use crate::heads;
 use crate::link::Link;
@@ -93,7 +93,9 @@ fn context(root: &Path) -> Context {
     assert!(fs::metadata(root.join(MISSING)).is_err());
     let site = SiteSettings {
         root: root.to_owned(),
-        index: vec!["index.html".to_owned()],
+        plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
+        spa: None,
+        error_pages: Vec::new(),
         hidden: false,
         symlinks: Symlinks::Inside,
         open_files_max: 4096,

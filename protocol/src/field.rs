@@ -1,7 +1,9 @@
 //! The field section of a request (RFC 9110 §5): borrowed lines, and a set of the names we know.
 //!
-//! Each line is classified once, when the head is decoded; asking for a field that is absent then costs one
-//! bit test, asking for one that came once a look into a table, and nothing is hashed or copied.
+//! Each line is classified once, when the head is decoded; asking for a field that every request is asked about
+//! then costs one bit test if it is absent, a look into a table if it came once, and nothing is hashed or copied.
+//! Fields that only some sites ask about are not noted, so that the others need not pay; they are looked for when
+//! somebody asks.
 
 use httparse::Header;
 
@@ -40,6 +42,25 @@ pub enum Name {
     TransferEncoding,
     /// `If-Unmodified-Since`
     IfUnmodifiedSince,
+    // From here on: not noted.
+    /// `Accept-Encoding`
+    AcceptEncoding,
+    /// `Accept`
+    Accept,
+    /// `Sec-Fetch-Mode`
+    SecFetchMode,
+    /// `Authorization`
+    Authorization,
+    /// `Forwarded`
+    Forwarded,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Origin`
+    Origin,
+    /// `Access-Control-Request-Method`
+    AccessControlRequestMethod,
+    /// `Access-Control-Request-Headers`
+    AccessControlRequestHeaders,
 }
 
 impl Name {
@@ -60,11 +81,20 @@ impl Name {
             Self::IfModifiedSince => "if-modified-since",
             Self::TransferEncoding => "transfer-encoding",
             Self::IfUnmodifiedSince => "if-unmodified-since",
+            Self::AcceptEncoding => "accept-encoding",
+            Self::Accept => "accept",
+            Self::SecFetchMode => "sec-fetch-mode",
+            Self::Authorization => "authorization",
+            Self::Forwarded => "forwarded",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Origin => "origin",
+            Self::AccessControlRequestMethod => "access-control-request-method",
+            Self::AccessControlRequestHeaders => "access-control-request-headers",
         }
     }
 
     /// Classifies a field name, which must be a token; field names are case-insensitive (RFC 9110 §5.1). The
-    /// length alone rules out all but one or two candidates.
+    /// length alone rules out all but one or two candidates. Names that are not noted are not found.
     #[must_use]
     pub fn from_token(name: &[u8]) -> Option<Self> {
         let candidates: &[Self] = match name.len() {
@@ -83,8 +113,12 @@ impl Name {
         candidates.iter().copied().find(|known| is_same_token(name, known.as_str().as_bytes()))
     }
 
-    /// How many there are.
-    const COUNT: usize = Self::IfUnmodifiedSince as usize + 1;
+    /// How many are noted when the head is decoded.
+    const NOTED: usize = Self::AcceptEncoding as usize;
+
+    const fn is_noted(self) -> bool {
+        (self as usize) < Self::NOTED
+    }
 
     const fn bit(self) -> u32 {
         1 << self as u32
@@ -99,7 +133,7 @@ pub struct Fields<'b> {
     /// The names of several lines.
     repeated: u32,
     /// Where the first line of each name is that is present.
-    first: [u8; Name::COUNT],
+    first: [u8; Name::NOTED],
 }
 
 impl<'b> Fields<'b> {
@@ -107,7 +141,7 @@ impl<'b> Fields<'b> {
     /// where.
     #[must_use]
     pub fn new(lines: &'b [Header<'b>]) -> Self {
-        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::COUNT] };
+        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::NOTED] };
         for (at, line) in lines.iter().enumerate() {
             if let Some(name) = Name::from_token(line.name.as_bytes()) {
                 fields.note(name, at);
@@ -127,8 +161,8 @@ impl<'b> Fields<'b> {
 
     /// Whether there is at least one line of that name.
     #[must_use]
-    pub const fn has(&self, name: Name) -> bool {
-        self.present & name.bit() != 0
+    pub fn has(&self, name: Name) -> bool {
+        if name.is_noted() { self.present & name.bit() != 0 } else { self.get(name).is_some() }
     }
 
     /// Whether there is at least one line of any of these names.
@@ -140,7 +174,10 @@ impl<'b> Fields<'b> {
     /// The value of the first line of that name, without surrounding white space.
     #[must_use]
     pub fn get(&self, name: Name) -> Option<&'b [u8]> {
-        if !self.has(name) {
+        if !name.is_noted() {
+            return self.unnoted(name).next();
+        }
+        if self.present & name.bit() == 0 {
             return None;
         }
         self.lines.get(usize::from(*self.first.get(name as usize)?)).map(|line| trim(line.value))
@@ -150,19 +187,31 @@ impl<'b> Fields<'b> {
     /// could be relied on (RFC 9110 §5.3).
     #[must_use]
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
-        if self.repeated & name.bit() == 0 { self.get(name) } else { None }
+        if name.is_noted() {
+            return if self.repeated & name.bit() == 0 { self.get(name) } else { None };
+        }
+        let mut values = self.unnoted(name);
+        values.next().filter(|_| values.next().is_none())
     }
 
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let only = self.only(name);
-        let lines = if self.has(name) && only.is_none() { self.lines } else { &[] };
-        let several = lines
-            .iter()
-            .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
-            .map(|line| trim(line.value));
-        only.into_iter().chain(several)
+        let has_several = if name.is_noted() { self.repeated & name.bit() != 0 } else { only.is_none() };
+        let lines = if has_several { self.lines } else { &[] };
+        only.into_iter().chain(values(lines, name))
     }
+
+    fn unnoted(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        values(self.lines, name)
+    }
+}
+
+fn values<'b>(lines: &'b [Header<'b>], name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+    lines
+        .iter()
+        .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
+        .map(|line| trim(line.value))
 }
 
 /// Compares a token with one in lower case. Of the characters of a token, the sixth bit makes only letters equal
@@ -188,6 +237,33 @@ pub fn trim(value: &[u8]) -> &[u8] {
 /// The members of a comma-separated list of tokens, empty ones left out (RFC 9110 §5.6.1.2).
 pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|token| !token.is_empty())
+}
+
+/// A list member without its weight, and the weight in thousandths, which is 1,000 if none is given (RFC 9110
+/// §12.4.2). The weight is the last parameter. None if what looks like a weight is no valid one.
+#[must_use]
+pub fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
+    let Some(semicolon) = memchr::memrchr(b';', member) else { return Some((trim(member), 1000)) };
+    let (rest, parameter) = member.split_at_checked(semicolon)?;
+    match parameter.get(1..).map(trim)? {
+        [b'q' | b'Q', b'=', value @ ..] => Some((trim(rest), quality(value)?)),
+        _ => Some((trim(member), 1000)),
+    }
+}
+
+/// `qvalue` of RFC 9110 §12.4.2, in thousandths.
+fn quality(value: &[u8]) -> Option<u16> {
+    let (whole, decimals) = match value {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return None,
+    };
+    let digits = [Some(whole), decimals.first(), decimals.get(1), decimals.get(2)];
+    let thousandths = digits.into_iter().try_fold(0, |value: u16, digit| {
+        let digit = digit.unwrap_or(&b'0');
+        digit.is_ascii_digit().then(|| value.saturating_mul(10).saturating_add(u16::from(digit - b'0')))
+    });
+    thousandths.filter(|&thousandths| thousandths <= 1000)
 }
 
 /// Whether a byte may stand in a token (RFC 9110 §5.6.2).
@@ -223,17 +299,21 @@ mod tests {
 
     #[test]
     fn every_known_name_is_found_in_any_case() {
-        for index in 0..=Name::IfUnmodifiedSince as u32 {
-            let name = ALL[index as usize];
-            assert_eq!(name as u32, index);
+        for (index, name) in ALL.into_iter().enumerate() {
+            assert_eq!(name as usize, index);
             let shouted = name.as_str().to_ascii_uppercase();
-            assert_eq!(Name::from_token(shouted.as_bytes()), Some(name), "{shouted}");
+            assert_eq!(Name::from_token(shouted.as_bytes()), name.is_noted().then_some(name), "{shouted}");
+            let lines = [line("X", b"1"), line(&shouted, b" 2"), line(name.as_str(), b"3")];
+            let fields = Fields::new(&lines);
+            assert!(fields.has(name) && !Fields::new(&lines[..1]).has(name), "{shouted}");
+            assert_eq!(fields.all(name).collect::<Vec<_>>(), [b"2", b"3"], "{shouted}");
+            assert_eq!(ALL.into_iter().filter(|&other| fields.has(other)).count(), 1, "{shouted}");
         }
         assert_eq!(Name::from_token(b"hosts"), None);
         assert_eq!(Name::from_token(b""), None);
     }
 
-    const ALL: [Name; 13] = [
+    const ALL: [Name; 22] = [
         Name::Host,
         Name::Range,
         Name::Expect,
@@ -247,6 +327,15 @@ mod tests {
         Name::IfModifiedSince,
         Name::TransferEncoding,
         Name::IfUnmodifiedSince,
+        Name::AcceptEncoding,
+        Name::Accept,
+        Name::SecFetchMode,
+        Name::Authorization,
+        Name::Forwarded,
+        Name::XForwardedFor,
+        Name::Origin,
+        Name::AccessControlRequestMethod,
+        Name::AccessControlRequestHeaders,
     ];
 
     #[test]
@@ -259,6 +348,40 @@ mod tests {
         assert_eq!(fields.get(Name::Host), None);
         assert_eq!((fields.only(Name::IfMatch), fields.only(Name::Host)), (None, None));
         assert_eq!(Fields::new(&lines[..2]).only(Name::IfMatch), Some(&b"\"a\""[..]));
+    }
+
+    #[test]
+    fn a_weight_has_up_to_three_decimals_and_is_never_above_one() {
+        type Weighted<'b> = Option<(&'b [u8], u16)>;
+        let table: [(&[u8], Weighted<'_>); 24] = [
+            (b"a", Some((b"a", 1000))),
+            (b" a ; q=0.5", Some((b"a", 500))),
+            (b"a;q=0", Some((b"a", 0))),
+            (b"a;q=0.", Some((b"a", 0))),
+            (b"a;q=0.0", Some((b"a", 0))),
+            (b"a;q=0.001", Some((b"a", 1))),
+            (b"a;q=0.12", Some((b"a", 120))),
+            (b"a;Q=1", Some((b"a", 1000))),
+            (b"a;q=1.", Some((b"a", 1000))),
+            (b"a;q=1.000", Some((b"a", 1000))),
+            (b"a;p=1;q=0.9", Some((b"a;p=1", 900))),
+            (b"a;p=1", Some((b"a;p=1", 1000))),
+            (b"a;q", Some((b"a;q", 1000))),
+            (b"a;", Some((b"a;", 1000))),
+            (b"", Some((b"", 1000))),
+            (b"a;q=", None),
+            (b"a;q=1.001", None),
+            (b"a;q=2", None),
+            (b"a;q=0.0000", None),
+            (b"a;q=.5", None),
+            (b"a;q=-1", None),
+            (b"a;q=0,5", None),
+            (b"a;q=0.5x", None),
+            (b"a;q= 0.5", None),
+        ];
+        for (member, expected) in table {
+            assert_eq!(weighted(member), expected, "{}", member.escape_ascii());
+        }
     }
 
     #[test]

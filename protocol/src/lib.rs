@@ -6,20 +6,29 @@
 //! `forbid(unsafe_code)` and the `disallowed-*` lists in `clippy.toml` keep it so, which is what lets the same
 //! code be fuzzed, property-tested and driven by any model of concurrency.
 //!
-//! Start reading at [`http1`], then follow one request: [`http1::head`] → [`target`] → [`conditional`] →
-//! [`range`] → [`http1::encode`].
+//! Start reading at [`http1`], then follow one request: [`http1::head`] → [`target`] → [`coding`] →
+//! [`conditional`] → [`range`] → [`http1::encode`].
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+pub mod accept;
+pub mod address;
+pub mod authorization;
+pub mod coding;
 pub mod conditional;
+pub mod cors;
 pub mod date;
 pub mod error;
 pub mod field;
+pub mod glob;
 pub mod http1;
 pub mod limits;
 pub mod media_type;
 pub mod method;
+pub mod multipart;
+pub mod proxy_protocol;
 pub mod range;
+pub mod rule;
 pub mod status;
 pub mod target;
 pub mod validator;

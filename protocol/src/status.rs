@@ -23,6 +23,8 @@ pub enum Status {
     NotFound = 404,
     /// 405
     MethodNotAllowed = 405,
+    /// 406
+    NotAcceptable = 406,
     /// 408
     RequestTimeout = 408,
     /// 412
@@ -67,6 +69,7 @@ impl Status {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
+            Self::NotAcceptable => "Not Acceptable",
             Self::RequestTimeout => "Request Timeout",
             Self::PreconditionFailed => "Precondition Failed",
             Self::ContentTooLarge => "Content Too Large",

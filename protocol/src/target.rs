@@ -217,7 +217,7 @@ fn normalize(relative: &[u8], out: &mut Vec<u8>) -> Result<DecodedPath, RequestE
 }
 
 /// The octet that two hexadecimal digits stand for, and what follows them (RFC 3986 §2.1).
-fn decode_octet(digits: &[u8]) -> Result<(u8, &[u8]), RequestError> {
+pub(crate) fn decode_octet(digits: &[u8]) -> Result<(u8, &[u8]), RequestError> {
     let [high, low, rest @ ..] = digits else { return Err(RequestError::Target) };
     match (hex_value(*high), hex_value(*low)) {
         (Some(high), Some(low)) => Ok((high << 4 | low, rest)),
@@ -253,7 +253,7 @@ fn finish_segment(out: &mut Vec<u8>, start: usize) -> Result<bool, RequestError>
     Ok(true)
 }
 
-fn has_hidden_segment(path: &[u8]) -> bool {
+pub(crate) fn has_hidden_segment(path: &[u8]) -> bool {
     let below_well_known = match path.strip_prefix(b".well-known") {
         Some(rest @ ([] | [b'/', ..])) => rest,
         _ => path,

@@ -5,10 +5,11 @@
 
 use std::io::Write;
 
+use crate::coding::Coding;
 use crate::field;
 
-/// Two quotes, 24 digits for any time in nanoseconds, a dash, 16 digits for any size.
-const TAG_BYTES_MAX: usize = 43;
+/// Two quotes, 24 digits for any time in nanoseconds, a dash, 16 digits for any size, four bytes for a coding.
+const TAG_BYTES_MAX: usize = 47;
 
 /// A strong entity tag of ours, kept inline.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,18 @@ impl EntityTag {
         let _ = write!(free, "\"{mtime_ns:x}-{size:x}\"");
         let length = u8::try_from(TAG_BYTES_MAX - free.len()).unwrap_or_default();
         Self { bytes, length }
+    }
+
+    /// The tag of the same content in a coding, which is another representation (RFC 9110 §8.8.3.3). To be called
+    /// on the tag of the content itself; identity has that very tag.
+    #[must_use]
+    pub fn in_coding(mut self, coding: Coding) -> Self {
+        let suffix = coding.tag_suffix().as_bytes().iter().chain(b"\"");
+        let from = usize::from(self.length).saturating_sub(1);
+        let free = self.bytes.get_mut(from..).unwrap_or_default();
+        let grown = free.iter_mut().zip(suffix).map(|(place, byte)| *place = *byte).count();
+        self.length = u8::try_from(from + grown).unwrap_or_default();
+        self
     }
 
     /// The tag as `ETag` carries it, quotes included.
@@ -130,6 +143,21 @@ mod tests {
         ];
         for (mtime_s, mtime_ns, size, tag) in table {
             assert_eq!(EntityTag::from_modification(mtime_s, mtime_ns, size).as_bytes(), tag);
+        }
+    }
+
+    #[test]
+    fn each_coding_has_a_tag_of_its_own() {
+        let table: [(Coding, &[u8]); 4] = [
+            (Coding::Brotli, b"\"ffffffffffffffffffffffff-ffffffffffffffff-br\""),
+            (Coding::Zstd, b"\"ffffffffffffffffffffffff-ffffffffffffffff-zst\""),
+            (Coding::Gzip, b"\"ffffffffffffffffffffffff-ffffffffffffffff-gz\""),
+            (Coding::Identity, b"\"ffffffffffffffffffffffff-ffffffffffffffff\""),
+        ];
+        let longest = EntityTag::from_modification(-1, 999_999_999, u64::MAX);
+        for (coding, tag) in table {
+            assert_eq!(longest.in_coding(coding).as_bytes(), tag);
+            assert!(Candidate::parse(tag).is_some_and(|tag| longest.in_coding(coding).matches_strongly(tag)));
         }
     }
 

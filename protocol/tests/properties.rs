@@ -1,6 +1,7 @@
 //! Properties of the pure functions under generated input: any bytes, and bytes that look like the real thing.
 
 pub mod invariants;
+pub mod words;
 
 use oneloop_protocol::http1::chunked::Progress;
 use oneloop_protocol::range::{self, Selection};
@@ -9,12 +10,7 @@ use oneloop_protocol::{date, media_type, target};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-
-/// Sequences of the given words, in which any byte may stand as well. A bar separates the words.
-fn text_of(words: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    let words: Vec<_> = words.split('|').map(|word| word.as_bytes().to_vec()).collect();
-    vec(prop_oneof![20 => select(words), 1 => vec(any::<u8>(), 1)], 0..20).prop_map(|words| words.concat())
-}
+use words::text_of;
 
 const PATH_WORDS: &str = "/|/|/|/|.|..|a|bc|%2e|%2E|%2f|%2F|%00|%25|%41|%zz|%|//|.well-known|\\|?|*|ä";
 const TARGET_WORDS: &str =

@@ -22,7 +22,9 @@ use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::errands::ErrandId;
+use crate::site::making::Making;
 use crate::site::opening::{Opened, Opening};
+use crate::site::representation::Representation;
 use crate::site::stamp::Stamp;
 use crate::throttle;
 
@@ -119,6 +121,8 @@ pub struct Window {
 pub enum Task {
     /// Open a path.
     Open(Box<Opening>),
+    /// Make a representation of others.
+    Make(Box<Making>),
     /// Bring a part of a file into memory.
     Warm(Window),
     /// Read a part of a file.
@@ -130,6 +134,8 @@ pub enum Task {
 pub enum Outcome {
     /// A path was opened, or refused.
     Opened(Box<Opening>, Result<Opened, Status>),
+    /// A representation was made, or could not be.
+    Made(Box<Making>, Option<Box<Representation>>),
     /// The file is in memory as far as this offset.
     Warmed(u64),
     /// The bytes; fewer than were asked for if the file ends before.
@@ -281,10 +287,19 @@ impl Task {
         match self {
             Self::Open(mut opening) => {
                 let mut opened = opening.run();
-                if let Ok(Opened::File(representation)) = &mut opened {
-                    representation.leave_closing_to(helpers);
+                if let Ok(Opened::Files(files)) = &mut opened {
+                    for representation in &mut files.representations {
+                        representation.leave_closing_to(helpers);
+                    }
                 }
                 Outcome::Opened(opening, opened)
+            }
+            Self::Make(making) => {
+                let made = making.run().inspect_err(|error| {
+                    let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
+                    tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                });
+                Outcome::Made(making, made.ok().map(Box::new))
             }
             Self::Warm(window) => match window.warm(scratch) {
                 Ok(()) => Outcome::Warmed(window.offset.saturating_add(window.bytes)),

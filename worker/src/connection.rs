@@ -34,11 +34,11 @@ use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
 
 use crate::close::CloseReason;
+use crate::cold::Task;
 use crate::context::{Context, OUTPUT_BYTES};
 use crate::errands::Ticket;
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
-use crate::site::opening::Opening;
 use crate::transport::Transport;
 pub use answering::Arrival;
 use waiting::Waiting;
@@ -74,7 +74,7 @@ pub struct Connection<T> {
     input: BytesMut,
     output: Output,
     /// What has to be opened before the request can be answered, until a helper takes it.
-    opening: Option<Box<Opening>>,
+    errand: Option<Box<Task>>,
     /// The claim on what a helper is doing.
     ticket: Option<Ticket>,
     deadline_ms: u64,
@@ -103,7 +103,7 @@ impl<T: Transport> Connection<T> {
             http: Http1::new(),
             input: BytesMut::new(),
             output: Output::default(),
-            opening: None,
+            errand: None,
             ticket: None,
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
             peer,

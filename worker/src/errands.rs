@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
+use protocol::coding::Coding;
 
 use crate::cold::{Helpers, Inbox, Outcome, SharedFile, Task, Window};
 use crate::site::resolve::Root;
@@ -59,6 +60,8 @@ impl<T> Hash for Same<T> {
 enum Identity {
     /// The same path below the same root. Another root is another tree, whatever its path.
     Open(Same<Root>, Box<[u8]>),
+    /// The same coding of the same file.
+    Make(Same<SharedFile>, Coding),
     Warm(Part),
     Read(Part),
 }
@@ -76,6 +79,7 @@ impl Identity {
     fn of(task: &Task) -> Self {
         match task {
             Task::Open(opening) => Self::Open(Same(Arc::clone(opening.opener.root())), opening.key.clone()),
+            Task::Make(making) => Self::Make(Same(Arc::clone(&making.source)), making.to),
             Task::Warm(window) => Self::Warm(Part::of(window)),
             Task::Read(window) => Self::Read(Part::of(window)),
         }
@@ -201,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::settings::Symlinks;
-    use crate::site::opening::{Opened, Opener, Opening};
+    use crate::site::opening::{Opened, Opener, Opening, Wanted};
     use crate::slab::Slab;
 
     /// A tree, errands without a helper, and two connections.
@@ -229,9 +233,9 @@ mod tests {
         }
 
         fn open(&self, path: &str, root: &Arc<Root>) -> Task {
-            let opener = Opener::new(Arc::clone(root), &[]);
+            let opener = Opener::new(Arc::clone(root), Arc::default());
             let (key, path) = (format!("/{path}").into_bytes().into(), path.as_bytes().to_vec());
-            Task::Open(Box::new(Opening { key, path, is_directory: false, unix_s: 0, opener }))
+            Task::Open(Box::new(Opening { key, path, wanted: Wanted::File, unix_s: 0, opener }))
         }
 
         fn submit(&mut self, connection: usize, path: &str) -> Ticket {
@@ -252,7 +256,7 @@ mod tests {
     }
 
     fn is_file(outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Opened(_, Ok(Opened::File(_))))
+        matches!(outcome, Outcome::Opened(_, Ok(Opened::Files(_))))
     }
 
     #[test]

@@ -264,7 +264,9 @@ impl Output {
                 Ok(())
             }
             Outcome::Read(bytes) => transfer.take_in(bytes),
-            Outcome::Opened(..) | Outcome::Failed | Outcome::Cancelled => Err(CloseReason::Failed),
+            Outcome::Opened(..) | Outcome::Made(..) | Outcome::Failed | Outcome::Cancelled => {
+                Err(CloseReason::Failed)
+            }
         }
     }
 

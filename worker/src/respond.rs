@@ -10,8 +10,8 @@ use protocol::method::ALLOW;
 use protocol::{Method, RequestHead, Status, Version};
 
 use crate::clock::Clock;
-use crate::site::Answer;
 use crate::site::representation::Representation;
+use crate::site::{Answer, Extras};
 
 /// A part of a file that is to be sent from its descriptor.
 #[derive(Debug)]
@@ -60,15 +60,15 @@ impl Asker {
     pub const UNKNOWN_HEAD: Self = Self { method: Method::Head, ..Self::UNKNOWN };
 }
 
-/// Appends the response to `out`.
-pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock) -> Reply {
+/// Appends the response to `out`. `extras` are those of the site.
+pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, clock: &Clock) -> Reply {
     match answer {
         Answer::Whole(representation) => {
-            out.extend_from_slice(representation.head_whole());
+            out.extend_from_slice(&representation.heads().whole);
             content(out, Status::Ok, representation, 0, representation.length(), asker, clock)
         }
         Answer::Part(representation, part) => {
-            let [before_range, before_length] = representation.head_part();
+            let [before_range, before_length] = &representation.heads().part;
             out.extend_from_slice(before_range);
             encode::decimal(out, part.first());
             out.extend_from_slice(b"-");
@@ -79,12 +79,13 @@ pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock)
             content(out, Status::PartialContent, representation, part.first(), part.len(), asker, clock)
         }
         Answer::NotModified(representation) => {
-            out.extend_from_slice(representation.head_not_modified());
+            out.extend_from_slice(&representation.heads().not_modified);
             end(out, Status::NotModified, asker, clock)
         }
         Answer::Options => {
             encode::status_line(out, Status::NoContent);
             encode::field(out, "Allow", ALLOW.as_bytes());
+            out.extend_from_slice(&extras.fields);
             end(out, Status::NoContent, asker, clock)
         }
         Answer::RangeNotSatisfiable(representation) => {
@@ -93,22 +94,39 @@ pub fn put(out: &mut BytesMut, answer: &Answer<'_>, asker: Asker, clock: &Clock)
                 out.extend_from_slice(b"Content-Range: bytes */");
                 encode::decimal(out, representation.length());
                 out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(&extras.fields);
             })
         }
-        Answer::Redirect(location) => page(out, Status::MovedPermanently, asker, clock, |out| {
-            encode::field(out, "Location", location);
+        Answer::Redirect(status) => page(out, *status, asker, clock, |out| {
+            encode::field(out, "Location", &extras.location);
+            out.extend_from_slice(&extras.fields);
         }),
-        Answer::Refusal(status) => refuse(out, *status, asker, clock),
+        Answer::Page(status, representation) => {
+            encode::status_line(out, *status);
+            out.extend_from_slice(&representation.heads().fields);
+            encode::field_number(out, "Content-Length", representation.length());
+            refusal_fields(out, *status);
+            content(out, *status, representation, 0, representation.length(), asker, clock)
+        }
+        Answer::Refusal(status) => page(out, *status, asker, clock, |out| {
+            refusal_fields(out, *status);
+            out.extend_from_slice(&extras.fields);
+        }),
     }
 }
 
-/// Appends an error response to `out`.
+/// Appends an error response to `out`, to something that was no request.
 pub fn refuse(out: &mut BytesMut, status: Status, asker: Asker, clock: &Clock) -> Reply {
-    page(out, status, asker, clock, |out| match status {
+    page(out, status, asker, clock, |out| refusal_fields(out, status))
+}
+
+/// What a status has to say beside the page (RFC 9110 §15.5.6, §15.6.4).
+fn refusal_fields(out: &mut BytesMut, status: Status) {
+    match status {
         Status::MethodNotAllowed => encode::field(out, "Allow", ALLOW.as_bytes()),
         Status::ServiceUnavailable => encode::field(out, "Retry-After", b"1"),
         _ => {}
-    })
+    }
 }
 
 /// The end of a head, and content from memory or by reference behind it.

@@ -1,8 +1,11 @@
 //! Everything a worker reads of the configuration. Filled in and validated once, by the binary, at start.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use protocol::Limits;
+use protocol::{Limits, Status};
+
+use crate::site::opening::Plan;
 
 /// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
 #[derive(Clone, Debug)]
@@ -57,8 +60,12 @@ impl Default for Deadlines {
 pub struct SiteSettings {
     /// The directory to serve, or the one file.
     pub root: PathBuf,
-    /// Names tried in order when a directory is asked for.
-    pub index: Vec<String>,
+    /// How paths become resources.
+    pub plan: Arc<Plan>,
+    /// What is served where a browser navigates to a path that names nothing, relative to the root.
+    pub spa: Option<String>,
+    /// Pages for errors, relative to the root.
+    pub error_pages: Vec<(Status, String)>,
     /// Whether names that start with a dot are served.
     pub hidden: bool,
     /// Which symbolic links are followed.

@@ -5,30 +5,44 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod fields;
+pub mod heads;
+mod locate;
+pub mod making;
 pub mod missing;
 pub mod opening;
+pub mod pages;
 pub mod representation;
 pub mod residency;
 pub mod resolve;
+pub mod resource;
 pub mod stamp;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use protocol::conditional::{self, Outcome};
 use protocol::http1::head::Expectation;
 use protocol::range::{self, ByteRange, Selection};
-use protocol::target::{self, DecodedPath, RequestTarget};
+use protocol::target::{self, RequestTarget};
 use protocol::{Method, Name, RequestHead, Status};
 
 use crate::clock::Clock;
+use crate::cold::Task;
 use crate::fault::Fault;
 use crate::settings::SiteSettings;
 use cache::{Cache, Hit};
+use fields::Paths;
+pub use locate::{Finding, Found};
+use locate::{Located, NOT_FOUND};
+use making::Making;
 use missing::Missing;
-use opening::{Opened, Opener, Opening};
+use opening::{Opener, Wanted};
+use pages::Pages;
 use representation::Representation;
 use resolve::{Obstacle, Patience, Root};
+use resource::{Offer, Resource};
 
 /// How long a file is kept open that nobody asks for.
 const UNUSED_MS: u64 = 60_000;
@@ -37,7 +51,7 @@ const TIDY_MS: u64 = 10_000;
 
 /// What to say to a request.
 #[derive(Debug)]
-pub enum Answer<'s> {
+pub enum Answer {
     /// 200 with the whole representation.
     Whole(Rc<Representation>),
     /// 206 with a part of it.
@@ -46,12 +60,25 @@ pub enum Answer<'s> {
     NotModified(Rc<Representation>),
     /// 416: it has no such part.
     RangeNotSatisfiable(Rc<Representation>),
-    /// 301 to this location, percent-encoded.
-    Redirect(&'s [u8]),
+    /// A redirect to [`Site::location`].
+    Redirect(Status),
     /// 204 with what is allowed.
     Options,
-    /// An error page.
+    /// An error, with the page that the operator wrote for it.
+    Page(Status, Rc<Representation>),
+    /// An error, with a page of ours.
     Refusal(Status),
+}
+
+/// A request, as far as it decides about the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// Its head.
+    pub head: &'r RequestHead<'r>,
+    /// When it came.
+    pub clock: &'r Clock,
+    /// What a helper found out for it.
+    pub finding: Option<&'r Finding>,
 }
 
 /// The files below one root.
@@ -62,23 +89,31 @@ pub struct Site {
     patience: Patience,
     cache: Cache,
     missing: Missing,
+    pages: Pages,
     tidied_ms: u64,
     fault: Fault,
-    /// The decoded path, then also the name of an index file in it. Scratch.
+    /// The decoded path, then also the name of the file that was found there. Scratch.
     path: Vec<u8>,
-    /// The key in the cache where the path as it was asked for cannot be it. Scratch.
+    /// Bytes of the path without that name.
+    path_bytes: usize,
+    /// What the path is to name.
+    wanted: Wanted,
+    /// The key in the cache. Scratch.
     key: Vec<u8>,
-    /// The location of a redirect. Scratch.
-    location: Vec<u8>,
+    /// What has to be made before the last request can be answered.
+    making: Option<Box<Making>>,
+    /// Whether the operator wants any fields.
+    has_fields: bool,
+    extras: Extras,
 }
 
-/// Where a path led.
-#[derive(Clone, Debug)]
-pub enum Located {
-    /// To a file.
-    File(Rc<Representation>),
-    /// To a directory, though it asked for a file.
-    Directory,
+/// What goes with an answer that is not a representation.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Where a redirect leads, percent-encoded.
+    pub location: Vec<u8>,
+    /// Field lines of the operator's.
+    pub fields: BytesMut,
 }
 
 impl Site {
@@ -86,15 +121,20 @@ impl Site {
     #[must_use]
     pub fn new(settings: SiteSettings, root: Arc<Root>, patience: Patience) -> Self {
         Self {
-            opener: Opener::new(root, &settings.index),
+            opener: Opener::new(root, Arc::clone(&settings.plan)),
             patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             missing: Missing::new(settings.check_interval_ms),
+            pages: Pages::new(&settings.error_pages, settings.check_interval_ms),
             tidied_ms: 0,
             fault: Fault::from_environment(),
             path: Vec::new(),
+            path_bytes: 0,
+            wanted: Wanted::File,
             key: Vec::new(),
-            location: Vec::new(),
+            making: None,
+            has_fields: !settings.plan.fields.is_empty(),
+            extras: Extras::default(),
             settings,
         }
     }
@@ -104,6 +144,7 @@ impl Site {
         self.opener.replace_root(root);
         self.cache.clear();
         self.missing.clear();
+        self.pages.clear();
     }
 
     /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
@@ -122,11 +163,47 @@ impl Site {
         }
     }
 
+    /// What goes with the last answer.
+    #[must_use]
+    pub const fn extras(&self) -> &Extras {
+        &self.extras
+    }
+
     /// Decides what to say to a request.
     ///
     /// # Errors
-    /// What has to be opened first by somebody who may wait.
-    pub fn answer(&mut self, head: &RequestHead<'_>, clock: &Clock) -> Result<Answer<'_>, Box<Opening>> {
+    /// What has to be done first by somebody who may wait. When it has been, the request is to be asked about again,
+    /// with what was found.
+    pub fn answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        let answer = match self.decide(asked)? {
+            Answer::Refusal(status) => self.page(status, asked)?,
+            answer => answer,
+        };
+        if self.has_fields {
+            self.put_fields(&answer, asked.head.target);
+        }
+        Ok(answer)
+    }
+
+    /// A representation brings its fields with it; anything else gets them here.
+    fn put_fields(&mut self, answer: &Answer, target: RequestTarget<'_>) {
+        let fields = &mut self.extras.fields;
+        fields.clear();
+        let (Answer::Redirect(_) | Answer::Refusal(_) | Answer::Options | Answer::RangeNotSatisfiable(_)) =
+            answer
+        else {
+            return;
+        };
+        self.path.clear();
+        if let RequestTarget::Origin { path, .. } = target {
+            // Of a path that means nothing, as much as was understood.
+            let _ = target::decode_path(path, &mut self.path);
+        }
+        self.settings.plan.fields.append_for_page(&Paths { asked: &self.path, found: &self.path }, fields);
+    }
+
+    fn decide(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        let head = asked.head;
         if head.expectation == Expectation::Unknown {
             return Ok(Answer::Refusal(Status::ExpectationFailed));
         }
@@ -138,26 +215,39 @@ impl Site {
         };
         self.fault.strike(path);
         // The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
-        match self.cache.get(path, clock.now_ms()) {
-            Some(Hit::Fresh(representation)) => {
-                let answer = select(head, representation);
-                if self.is_current(&answer, path) {
-                    return Ok(answer);
-                }
+        let is_missing = match self.cache.get(path, asked.clock.now_ms()) {
+            Some(Hit::Fresh(resource)) => match self.answer_fresh(&resource, path, head) {
+                Some(answer) => return Ok(answer),
+                None => false,
+            },
+            Some(Hit::Stale(_)) => false,
+            None => self.missing.has(path, asked.clock.now_ms()),
+        };
+        let located = match if is_missing { Err(NOT_FOUND) } else { self.locate(path, asked) } {
+            Err(NOT_FOUND) => self.locate_instead(asked),
+            located => located,
+        };
+        match located {
+            Ok(Located::File(representation)) => Ok(select(head, representation)),
+            Ok(Located::Directory) => {
+                self.locate_directory(head.target);
+                Ok(Answer::Redirect(Status::MovedPermanently))
             }
-            None if self.missing.has(path, clock.now_ms()) => return Ok(Answer::Refusal(Status::NotFound)),
-            _ => {}
-        }
-        match self.locate(path, clock) {
-            Ok(located) => Ok(self.answer_located(head, Ok(located))),
             Err(Obstacle::Refused(status)) => Ok(Answer::Refusal(status)),
-            Err(Obstacle::Cold) => Err(Box::new(self.opening(path, clock))),
+            Err(Obstacle::Cold) => Err(self.task(asked.clock)),
         }
+    }
+
+    /// The answer from a fresh entry, if that has what the client gets and can be believed.
+    fn answer_fresh(&mut self, resource: &Resource, key: &[u8], head: &RequestHead<'_>) -> Option<Answer> {
+        let Offer::Representation(representation) = resource.choose(&head.fields) else { return None };
+        let answer = select(head, representation);
+        self.is_current(&answer, key).then_some(answer)
     }
 
     /// Whether an answer from a fresh entry may be given: it is all in memory, or its content will be what its head
     /// says.
-    fn is_current(&mut self, answer: &Answer<'_>, key: &[u8]) -> bool {
+    fn is_current(&mut self, answer: &Answer, key: &[u8]) -> bool {
         match answer {
             Answer::Whole(representation) => representation.is_intact(),
             Answer::Part(representation, part) => {
@@ -166,7 +256,7 @@ impl Site {
                 }
                 let is_intact = representation.is_intact();
                 if is_intact && representation.is_worth_holding(part.len()) {
-                    self.cache.hold(key);
+                    self.cache.hold(key, representation);
                 }
                 is_intact
             }
@@ -175,7 +265,7 @@ impl Site {
     }
 
     /// A target that can name nothing is refused whatever the method; otherwise the method decides.
-    fn answer_without_file(&mut self, head: &RequestHead<'_>) -> Answer<'static> {
+    fn answer_without_file(&mut self, head: &RequestHead<'_>) -> Answer {
         if let RequestTarget::Origin { path, .. } = head.target
             && let Err(error) = target::decode_path(path, &mut self.path)
         {
@@ -188,137 +278,44 @@ impl Site {
         }
     }
 
-    /// Decides what to say to a request when it is known where its path led.
-    pub fn answer_located(&mut self, head: &RequestHead<'_>, located: Result<Located, Status>) -> Answer<'_> {
-        match located {
-            Ok(Located::File(representation)) => select(head, representation),
-            Ok(Located::Directory) => Answer::Redirect(self.directory_location(head.target)),
-            Err(status) => Answer::Refusal(status),
+    /// An error with the operator's page, if that is there.
+    fn page(&mut self, status: Status, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        let plain = Ok(Answer::Refusal(status));
+        let now_ms = asked.clock.now_ms();
+        if !self.pages.name_into(status, now_ms, &mut self.path, &mut self.key) {
+            return plain;
         }
-    }
-
-    /// Takes in what was opened elsewhere, so that the next request finds it.
-    ///
-    /// # Errors
-    /// The status to refuse the request with, as it was found elsewhere.
-    pub fn admit(
-        &mut self,
-        opening: &Opening,
-        opened: Result<Opened, Status>,
-        clock: &Clock,
-    ) -> Result<Located, Status> {
-        let located = match opened {
-            Ok(Opened::File(representation)) => Located::File(Rc::from(representation)),
-            Ok(Opened::Directory | Opened::Unchanged) => Located::Directory,
-            Err(status) => {
-                self.cache.remove(&opening.key);
-                return Err(status);
+        match self.locate_by_key(Wanted::ErrorPage, asked) {
+            Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
+            Err(Obstacle::Cold) => Err(self.task(asked.clock)),
+            Err(Obstacle::Refused(_)) | Ok(Located::Directory) => {
+                self.pages.is_missing(status, now_ms);
+                plain
             }
-        };
-        if let Located::File(representation) = &located
-            && Arc::ptr_eq(opening.opener.root(), self.opener.root())
-        {
-            self.cache.insert(&opening.key, Rc::clone(representation), clock.now_ms());
-        }
-        Ok(located)
-    }
-
-    fn opening(&mut self, path: &[u8], clock: &Clock) -> Opening {
-        // The index names that were tried have to go.
-        let decoded = target::decode_path(path, &mut self.path);
-        Opening {
-            key: self.key.as_slice().into(),
-            path: self.path.clone(),
-            is_directory: decoded.is_ok_and(|decoded| decoded.is_directory),
-            unix_s: clock.unix_s(),
-            opener: self.opener.clone(),
-        }
-    }
-
-    /// Where a path leads that no fresh entry answers for as it was asked.
-    fn locate(&mut self, path: &[u8], clock: &Clock) -> Result<Located, Obstacle> {
-        let located = self.locate_decoded(path, clock);
-        if matches!(located, Err(Obstacle::Refused(Status::NotFound))) {
-            self.missing.insert(path, clock.now_ms());
-        }
-        located
-    }
-
-    fn locate_decoded(&mut self, raw: &[u8], clock: &Clock) -> Result<Located, Obstacle> {
-        let decoded =
-            target::decode_path(raw, &mut self.path).map_err(|error| Obstacle::Refused(error.status()))?;
-        if decoded.is_hidden && !self.settings.hidden {
-            return Err(Obstacle::Refused(Status::NotFound));
-        }
-        self.make_key(raw, &decoded);
-        let known = match self.cache.get(&self.key, clock.now_ms()) {
-            Some(Hit::Fresh(representation)) if representation.is_intact() => {
-                return Ok(Located::File(representation));
-            }
-            Some(Hit::Stale(representation)) => Some(representation),
-            _ => None,
-        };
-        let opened = self.opener.open(
-            &mut self.path,
-            decoded.is_directory,
-            known.as_deref(),
-            clock.unix_s(),
-            self.patience,
-        );
-        match (opened, known) {
-            (Ok(Opened::Unchanged), Some(representation)) => {
-                self.cache.confirm(&self.key, clock.now_ms());
-                Ok(Located::File(representation))
-            }
-            (Ok(Opened::File(representation)), _) => {
-                let representation: Rc<Representation> = Rc::from(representation);
-                self.cache.insert(&self.key, Rc::clone(&representation), clock.now_ms());
-                Ok(Located::File(representation))
-            }
-            (Err(Obstacle::Cold), _) => Err(Obstacle::Cold),
-            (opened, _) => {
-                self.cache.remove(&self.key);
-                opened.map(|_| Located::Directory)
-            }
-        }
-    }
-
-    /// The key is the path as asked for, if that is also how it is decoded. Any other spelling shares one key
-    /// that begins with NUL, as no path does, so that no spelling can ever meet another path's entry.
-    fn make_key(&mut self, raw: &[u8], decoded: &DecodedPath) {
-        self.key.clear();
-        self.key.push(0);
-        self.key.push(b'/');
-        self.key.extend_from_slice(&self.path);
-        if decoded.is_directory && !self.path.is_empty() {
-            self.key.push(b'/');
-        }
-        if self.key.get(1..) == Some(raw) {
-            self.key.remove(0);
         }
     }
 
     /// The decoded path, encoded again, with a slash behind it. It begins with exactly one slash, so no client
     /// can take its first segment for a host.
-    fn directory_location(&mut self, target: RequestTarget<'_>) -> &[u8] {
-        self.location.clear();
-        self.location.push(b'/');
-        let RequestTarget::Origin { path, query } = target else { return &self.location };
+    fn locate_directory(&mut self, target: RequestTarget<'_>) {
+        let location = &mut self.extras.location;
+        location.clear();
+        location.push(b'/');
+        let RequestTarget::Origin { path, query } = target else { return };
         if target::decode_path(path, &mut self.path).is_err() {
-            return &self.location;
+            return;
         }
-        target::encode_path(&self.path, &mut self.location);
-        self.location.push(b'/');
+        target::encode_path(&self.path, location);
+        location.push(b'/');
         if let Some(query) = query {
-            self.location.push(b'?');
-            target::encode_query(query, &mut self.location);
+            location.push(b'?');
+            target::encode_query(query, location);
         }
-        &self.location
     }
 }
 
 /// Preconditions first, then ranges: RFC 9110 §13.2.2.
-fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer<'static> {
+fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer {
     match conditional::evaluate(&head.fields, representation.validators()) {
         Outcome::Proceed => {}
         Outcome::NotModified => return Answer::NotModified(representation),

@@ -12,8 +12,8 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, Peer, Phase, Room, Settings, SiteSettings, Symlinks, open_root,
-    spawn,
+    Accepted, Control, Deadlines, Entrance, Peer, Phase, Plan, Room, Settings, SiteSettings, Symlinks,
+    open_root, spawn,
 };
 
 /// Counts what every thread allocates but those that say that they are not to be counted.
@@ -71,7 +71,9 @@ fn settings(root: &std::path::Path) -> Settings {
         spin_us: 0,
         site: SiteSettings {
             root: root.to_owned(),
-            index: vec!["index.html".to_owned()],
+            plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
+            spa: None,
+            error_pages: Vec::new(),
             hidden: false,
             symlinks: Symlinks::Inside,
             open_files_max: 100,

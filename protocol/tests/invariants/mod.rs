@@ -6,7 +6,10 @@
     reason = "a panic is how a broken promise is reported"
 )]
 
+pub mod client;
+pub mod content;
 pub mod machine;
+pub mod routing;
 
 use httparse::Header;
 use oneloop_protocol::conditional::{self, Outcome};
@@ -127,6 +130,7 @@ pub fn range(input: &[u8]) {
             assert_eq!(range::select(canonical.as_bytes(), length), Selection::Part(part));
         }
     }
+    content::ranges(length, value);
     // Nothing exists beyond the end, and a second range makes a set that is ignored.
     assert_eq!(range::select(format!("bytes={length}-").as_bytes(), length), Selection::Unsatisfiable);
     assert_eq!(range::select(&[value, b",0-0,0-0"].concat(), length), Selection::Whole);

@@ -12,7 +12,7 @@ use crate::cold::{Outcome, Task};
 use crate::context::Context;
 use crate::errands::{ErrandId, Ticket};
 use crate::respond::{self, Asker, Reply};
-use crate::site::{Answer, Located};
+use crate::site::{Answer, Asked, Finding};
 use crate::transport::Transport;
 
 /// What a request gets that no helper has time for.
@@ -20,8 +20,8 @@ pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
 /// What came of an errand, for each of those who waited for it.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Where the path led.
-    Located(Result<Located, Status>),
+    /// What there is at a path.
+    Found(Finding),
     /// What became of a part of a file.
     Content(Outcome),
 }
@@ -30,7 +30,8 @@ impl Arrival {
     /// Takes in what was opened, so that those who come later find it, even if nobody has waited for it.
     pub fn of(outcome: Outcome, cx: &mut Context) -> Self {
         match outcome {
-            Outcome::Opened(opening, opened) => Self::Located(cx.site.admit(&opening, opened, &cx.clock)),
+            Outcome::Opened(opening, opened) => Self::Found(cx.site.admit(*opening, opened, &cx.clock)),
+            Outcome::Made(making, made) => Self::Found(cx.site.admit_made(*making, made)),
             outcome => Self::Content(outcome),
         }
     }
@@ -40,34 +41,36 @@ impl Arrival {
 const HELPER_RETRY_MS: u64 = 250;
 
 impl<T: Transport> Connection<T> {
-    /// Answers a request, whose path was `located` by a helper if not by the site itself. False if it has to be:
-    /// then the head is to be kept.
+    /// Answers a request, perhaps by what a helper found out for it. False if there is something to be found out
+    /// first: then the head is to be kept.
     pub(super) fn answer(
         &mut self,
         head: &RequestHead<'_>,
-        located: Option<Result<Located, Status>>,
+        finding: Option<&Finding>,
         cx: &mut Context,
     ) -> bool {
-        let answer = match located {
-            Some(located) => cx.site.answer_located(head, located),
-            None => match cx.site.answer(head, &cx.clock) {
-                Ok(answer) => answer,
-                Err(opening) => {
-                    self.opening = Some(opening);
-                    return false;
-                }
-            },
-        };
-        if cx.is_draining || ends_connection(head, &answer) {
+        match cx.site.answer(&Asked { head, clock: &cx.clock, finding }) {
+            Ok(answer) => self.put(head, &answer, cx),
+            Err(task) => {
+                self.errand = Some(task);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Puts out the response to a request.
+    #[inline]
+    fn put(&mut self, head: &RequestHead<'_>, answer: &Answer, cx: &mut Context) {
+        if cx.is_draining || ends_connection(head, answer) {
             self.http.close_after();
         }
         let asker = Asker::of(head, self.http.persistence());
-        let reply = respond::put(&mut cx.output, &answer, asker, &cx.clock);
+        let reply = respond::put(&mut cx.output, answer, cx.site.extras(), asker, &cx.clock);
         cx.counters.requests.increment();
         self.http.respond(reply.file.is_some());
         self.has_long_tail |= reply.file.is_some();
         self.log(head.request_line, Some(&head.fields), reply, cx);
-        true
     }
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
@@ -104,7 +107,7 @@ impl<T: Transport> Connection<T> {
 
     /// What a helper has to do before the connection can go on, after [`Fate::Help`].
     pub fn task(&mut self) -> Option<Task> {
-        self.opening.take().map(Task::Open).or_else(|| self.output.task())
+        self.errand.take().map(|task| *task).or_else(|| self.output.task())
     }
 
     /// A helper has taken the task.
@@ -119,8 +122,8 @@ impl<T: Transport> Connection<T> {
 
     /// There is no room for the task. A request is refused; content that is under way is tried again later.
     pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
-        if matches!(task, Task::Open(_)) {
-            return self.answer_kept(Err(UNAVAILABLE), cx);
+        if matches!(task, Task::Open(_) | Task::Make(_)) {
+            return self.refuse_kept(cx);
         }
         self.deadline_ms = cx.clock.now_ms() + HELPER_RETRY_MS;
         Fate::Wait
@@ -129,26 +132,48 @@ impl<T: Transport> Connection<T> {
     /// A helper has done the errand for which the connection [waits](Self::waits_for).
     pub fn resume(&mut self, arrival: &Arrival, cx: &mut Context) -> Fate {
         self.ticket = None;
-        self.waiting = Waiting::None;
         match arrival {
-            Arrival::Located(located) => self.answer_kept(located.clone(), cx),
-            Arrival::Content(outcome) => match self.output.resume(outcome) {
-                Ok(()) => self.advance(cx),
-                Err(reason) => self.close(reason),
-            },
+            Arrival::Found(finding) => self.answer_kept(finding, cx),
+            Arrival::Content(outcome) => {
+                self.waiting = Waiting::None;
+                match self.output.resume(outcome) {
+                    Ok(()) => self.advance(cx),
+                    Err(reason) => self.close(reason),
+                }
+            }
         }
     }
 
-    /// Answers the request whose head was kept, and goes on.
-    pub(super) fn answer_kept(&mut self, located: Result<Located, Status>, cx: &mut Context) -> Fate {
+    /// Answers the request whose head was kept, and goes on; or asks for something else to be found out, within
+    /// what is left of the time for it.
+    fn answer_kept(&mut self, finding: &Finding, cx: &mut Context) -> Fate {
+        self.with_kept_head(cx, |connection, head, cx| connection.answer(head, Some(finding), cx))
+    }
+
+    /// Refuses the request whose head was kept, as nobody has the time for it, and goes on.
+    pub(super) fn refuse_kept(&mut self, cx: &mut Context) -> Fate {
+        self.with_kept_head(cx, |connection, head, cx| {
+            connection.put(head, &Answer::Refusal(UNAVAILABLE), cx);
+            true
+        })
+    }
+
+    fn with_kept_head(
+        &mut self,
+        cx: &mut Context,
+        answer: impl FnOnce(&mut Self, &RequestHead<'_>, &mut Context) -> bool,
+    ) -> Fate {
         self.ticket = None;
-        self.waiting = Waiting::None;
         let mut input = std::mem::take(&mut self.input);
         let mut lines = FieldLines::new();
         let Some((head, bytes)) = self.http.head_again(&input, &mut lines, &cx.limits) else {
             return self.close(CloseReason::Failed);
         };
-        self.answer(&head, Some(located), cx);
+        if !answer(self, &head, cx) {
+            self.input = input;
+            return Fate::Help;
+        }
+        self.waiting = Waiting::None;
         input.advance(bytes);
         self.keep(input, cx);
         self.advance_with(cx)
@@ -157,6 +182,6 @@ impl<T: Transport> Connection<T> {
 
 /// After a malformed target, or a CONNECT whose client may already talk another protocol, nothing that follows
 /// can be trusted to be a request.
-const fn ends_connection(head: &RequestHead<'_>, answer: &Answer<'_>) -> bool {
+const fn ends_connection(head: &RequestHead<'_>, answer: &Answer) -> bool {
     matches!(answer, Answer::Refusal(Status::BadRequest)) || matches!(head.method, Method::Connect)
 }

@@ -4,7 +4,6 @@
 use protocol::RequestError;
 use protocol::http1::Next;
 
-use super::answering::UNAVAILABLE;
 use super::{Connection, Fate, Pause};
 use crate::close::CloseReason;
 use crate::context::Context;
@@ -68,7 +67,7 @@ impl<T: Transport> Connection<T> {
                 self.waiting = Waiting::None;
                 Fate::Again
             }
-            Waiting::Helper if self.http.next() == Next::Answer => self.answer_kept(Err(UNAVAILABLE), cx),
+            Waiting::Helper if self.http.next() == Next::Answer => self.refuse_kept(cx),
             Waiting::Helper => self.close(CloseReason::Failed),
         }
     }

@@ -1,4 +1,4 @@
-//! The bounded cache of representations, one per worker, so that nobody else ever touches it.
+//! The bounded cache of resources, one per worker, so that nobody else ever touches it.
 //!
 //! The key is the path as it was asked for, so that a hit costs one look-up and no decoding. Entries are given
 //! up by the CLOCK rule (second chance), which needs no list to be relinked on a hit. The cache knows nothing
@@ -9,18 +9,20 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
+use super::making::Making;
 use super::representation::Representation;
+use super::resource::Resource;
 
 #[derive(Debug)]
 struct Entry {
     key: Box<[u8]>,
-    representation: Rc<Representation>,
+    resource: Rc<Resource>,
     /// When it was last seen to be true.
     checked_ms: u64,
     is_referenced: bool,
 }
 
-/// Representations by path.
+/// Resources by path.
 #[derive(Debug)]
 pub struct Cache {
     /// Seeded at random, so that nobody outside can choose keys that collide.
@@ -28,30 +30,33 @@ pub struct Cache {
     entries: Vec<Entry>,
     hand: usize,
     memory_bytes: usize,
-    entries_max: usize,
+    /// Descriptors that all entries hold together.
+    files: usize,
+    files_max: usize,
     memory_bytes_max: usize,
     check_interval_ms: u64,
 }
 
-/// A representation from the cache.
+/// A resource from the cache.
 #[derive(Debug)]
 pub enum Hit {
     /// Seen to be true within the check interval.
-    Fresh(Rc<Representation>),
+    Fresh(Rc<Resource>),
     /// Not looked at for longer than that.
-    Stale(Rc<Representation>),
+    Stale(Rc<Resource>),
 }
 
 impl Cache {
-    /// An empty cache for at most `entries_max` representations that hold at most `memory_bytes_max` bytes.
+    /// An empty cache for resources that hold at most `files_max` open files and `memory_bytes_max` bytes.
     #[must_use]
-    pub fn new(entries_max: usize, memory_bytes_max: usize, check_interval_ms: u64) -> Self {
+    pub fn new(files_max: usize, memory_bytes_max: usize, check_interval_ms: u64) -> Self {
         Self {
             index: HashMap::default(),
             entries: Vec::new(),
             hand: 0,
             memory_bytes: 0,
-            entries_max,
+            files: 0,
+            files_max,
             memory_bytes_max,
             check_interval_ms,
         }
@@ -61,60 +66,77 @@ impl Cache {
     pub fn get(&mut self, key: &[u8], now_ms: u64) -> Option<Hit> {
         let entry = self.index.get(key).and_then(|&at| self.entries.get_mut(at))?;
         entry.is_referenced = true;
-        let representation = Rc::clone(&entry.representation);
+        let resource = Rc::clone(&entry.resource);
         let is_fresh = now_ms.saturating_sub(entry.checked_ms) < self.check_interval_ms;
-        Some(if is_fresh { Hit::Fresh(representation) } else { Hit::Stale(representation) })
+        Some(if is_fresh { Hit::Fresh(resource) } else { Hit::Stale(resource) })
     }
 
     /// Notes that the entry has been found true.
     pub fn confirm(&mut self, key: &[u8], now_ms: u64) {
         if let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get_mut(at)) {
             entry.checked_ms = now_ms;
-            entry.representation.cool();
+            entry.resource.cool();
         }
     }
 
-    /// Takes in a representation, replacing the one of the same key, and gives up others until the bounds hold.
-    pub fn insert(&mut self, key: &[u8], representation: Rc<Representation>, now_ms: u64) {
+    /// Takes in a resource, replacing the one of the same key, and gives up others until the bounds hold.
+    pub fn insert(&mut self, key: &[u8], resource: Rc<Resource>, now_ms: u64) {
         self.remove(key);
-        let bytes = representation.memory_bytes();
-        if self.entries_max == 0 || bytes > self.memory_bytes_max {
+        let (bytes, files) = (resource.memory_bytes(), resource.files());
+        if files > self.files_max || bytes > self.memory_bytes_max {
             return;
         }
-        while self.entries.len() >= self.entries_max || self.memory_bytes + bytes > self.memory_bytes_max {
+        while self.files + files > self.files_max || self.memory_bytes + bytes > self.memory_bytes_max {
             self.evict_one();
         }
+        self.files += files;
         self.memory_bytes += bytes;
         self.index.insert(key.into(), self.entries.len());
-        self.entries.push(Entry {
-            key: key.into(),
-            representation,
-            checked_ms: now_ms,
-            is_referenced: false,
-        });
+        self.entries.push(Entry { key: key.into(), resource, checked_ms: now_ms, is_referenced: false });
+    }
+
+    /// Adds what was made of a resource, if that is still what the path names, and gives up others for it.
+    pub fn add_made(&mut self, making: &Making, made: &Rc<Representation>) {
+        let Some(entry) = self.index.get(&making.key).and_then(|&at| self.entries.get(at)) else { return };
+        let resource = Rc::clone(&entry.resource);
+        if !resource.is_source_of(making) || made.memory_bytes() > self.memory_bytes_max {
+            return;
+        }
+        let (before_bytes, before_files) = (resource.memory_bytes(), resource.files());
+        resource.add(made);
+        self.memory_bytes += resource.memory_bytes() - before_bytes;
+        self.files += resource.files() - before_files;
+        while self.memory_bytes > self.memory_bytes_max || self.files > self.files_max {
+            self.evict_one();
+        }
+    }
+
+    /// Notes that something cannot be made.
+    pub fn renounce(&self, making: &Making) {
+        let entry = self.index.get(&making.key).and_then(|&at| self.entries.get(at));
+        if let Some(entry) = entry.filter(|entry| entry.resource.is_source_of(making)) {
+            entry.resource.renounce(making.to);
+        }
     }
 
     /// Lets a representation hold its content in memory from now on, and gives up others for it, if its content
     /// fits at all and the representation can.
-    pub fn hold(&mut self, key: &[u8]) {
-        let Some(bytes) = self.bytes_to_hold(key).filter(|&bytes| bytes <= self.memory_bytes_max) else {
+    pub fn hold(&mut self, key: &[u8], representation: &Rc<Representation>) {
+        if representation.memory_bytes() > 0 {
             return;
-        };
+        }
+        let bytes = usize::try_from(representation.length()).unwrap_or(usize::MAX);
+        if bytes > self.memory_bytes_max {
+            return;
+        }
         while self.memory_bytes + bytes > self.memory_bytes_max {
             self.evict_one();
         }
         // It may have been among those.
         let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get(at)) else { return };
-        if entry.representation.hold() {
-            self.memory_bytes += entry.representation.memory_bytes();
+        if entry.resource.has(representation) && representation.hold() {
+            self.memory_bytes += representation.memory_bytes();
         }
-    }
-
-    /// How much more memory an entry would take that held its content; `None` if it does already.
-    fn bytes_to_hold(&self, key: &[u8]) -> Option<usize> {
-        let representation =
-            self.index.get(key).and_then(|&at| self.entries.get(at)).map(|entry| &entry.representation)?;
-        (representation.memory_bytes() == 0).then(|| usize::try_from(representation.length()).ok())?
     }
 
     /// Forgets a path.
@@ -149,6 +171,7 @@ impl Cache {
         self.index.clear();
         self.entries.clear();
         self.memory_bytes = 0;
+        self.files = 0;
         self.hand = 0;
     }
 
@@ -175,7 +198,8 @@ impl Cache {
     /// Takes an entry that is no longer in the index out of the list; the last one moves into its place.
     fn take_out(&mut self, at: usize) {
         let entry = self.entries.swap_remove(at);
-        self.memory_bytes -= entry.representation.memory_bytes();
+        self.memory_bytes -= entry.resource.memory_bytes();
+        self.files -= entry.resource.files();
         if let Some(moved) = self.entries.get(at)
             && let Some(place) = self.index.get_mut(&moved.key)
         {
@@ -188,15 +212,30 @@ impl Cache {
 mod tests {
     use std::os::fd::OwnedFd;
 
+    use protocol::coding::{Coding, CodingSet};
+
     use super::*;
+    use crate::site::heads::{Description, Role};
+    use crate::site::opening::OpenedFiles;
     use crate::site::resolve::Patience;
 
-    fn representation(bytes: usize) -> Rc<Representation> {
+    fn resource(bytes: usize) -> Rc<Resource> {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &vec![0; bytes]).unwrap();
         let file: OwnedFd = file.into();
         let stat = rustix::fs::fstat(&file).unwrap();
-        Rc::new(Representation::new(file, &stat, b"x", 0, true, Patience::MayWait).unwrap())
+        let description = Description {
+            name: b"x",
+            coding: Coding::Identity,
+            role: Role::Content,
+            varies: false,
+            fields: b"",
+            made_of: None,
+            unix_s: i64::MAX,
+        };
+        let only = Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap();
+        let files = OpenedFiles { representations: vec![only], possible: CodingSet::EMPTY, recipe: None };
+        Rc::new(Resource::new(files))
     }
 
     fn holds(cache: &mut Cache, key: &[u8]) -> bool {
@@ -206,7 +245,7 @@ mod tests {
     #[test]
     fn entries_are_fresh_for_the_check_interval_and_stale_after_it() {
         let mut cache = Cache::new(4, 1000, 1000);
-        cache.insert(b"/a", representation(1), 500);
+        cache.insert(b"/a", resource(1), 500);
         assert!(matches!(cache.get(b"/a", 1499), Some(Hit::Fresh(_))));
         assert!(matches!(cache.get(b"/a", 1500), Some(Hit::Stale(_))));
         cache.confirm(b"/a", 1500);
@@ -218,10 +257,10 @@ mod tests {
     fn the_entry_nobody_asked_for_is_given_up_first() {
         let mut cache = Cache::new(3, 1000, 1000);
         for key in [b"/a", b"/b", b"/c"] {
-            cache.insert(key, representation(1), 0);
+            cache.insert(key, resource(1), 0);
         }
         assert!(holds(&mut cache, b"/a") && holds(&mut cache, b"/c"));
-        cache.insert(b"/d", representation(1), 0);
+        cache.insert(b"/d", resource(1), 0);
         assert!(!holds(&mut cache, b"/b"));
         assert!(holds(&mut cache, b"/a") && holds(&mut cache, b"/c") && holds(&mut cache, b"/d"));
     }
@@ -230,12 +269,12 @@ mod tests {
     fn memory_stays_within_its_bound() {
         let mut cache = Cache::new(100, 1000, 1000);
         for number in 0..50u8 {
-            cache.insert(&[b'/', number], representation(300), 0);
+            cache.insert(&[b'/', number], resource(300), 0);
             assert!(cache.memory_bytes <= 1000);
             assert_eq!(cache.entries.len(), cache.index.len());
         }
         assert_eq!(cache.entries.len(), 3);
-        cache.insert(b"/large", representation(1001), 0);
+        cache.insert(b"/large", resource(1001), 0);
         assert!(!holds(&mut cache, b"/large"));
         cache.clear();
         assert_eq!((cache.memory_bytes, cache.entries.len()), (0, 0));
@@ -243,23 +282,22 @@ mod tests {
 
     #[test]
     fn what_is_held_counts_and_others_make_room_for_it() {
-        let large = |bytes: usize| {
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, &vec![0; bytes]).unwrap();
-            let file: OwnedFd = file.into();
-            let stat = rustix::fs::fstat(&file).unwrap();
-            Rc::new(Representation::new(file, &stat, b"x", i64::MAX, true, Patience::MayWait).unwrap())
-        };
         let mut cache = Cache::new(8, 50_000, 1000);
-        cache.insert(b"/small", representation(15_000), 0);
-        cache.insert(b"/large", large(40_000), 0);
-        cache.insert(b"/too-large", large(50_001), 0);
+        cache.insert(b"/small", resource(15_000), 0);
+        cache.insert(b"/large", resource(40_000), 0);
+        cache.insert(b"/too-large", resource(50_001), 0);
         assert!(holds(&mut cache, b"/large") && holds(&mut cache, b"/too-large"));
-        cache.hold(b"/too-large");
-        cache.hold(b"/nothing");
+        let hold = |cache: &mut Cache, key: &[u8]| {
+            if let Some(Hit::Fresh(resource)) = cache.get(key, 0) {
+                let representation = Rc::clone(resource.get(Coding::Identity).unwrap());
+                cache.hold(key, &representation);
+                cache.hold(b"/nothing", &representation);
+            }
+        };
+        hold(&mut cache, b"/too-large");
         assert_eq!(cache.memory_bytes, 15_000);
-        cache.hold(b"/large");
-        cache.hold(b"/large");
+        hold(&mut cache, b"/large");
+        hold(&mut cache, b"/large");
         assert_eq!(cache.memory_bytes, 40_000);
         assert!(!holds(&mut cache, b"/small") && holds(&mut cache, b"/large"));
         cache.remove(b"/large");
@@ -270,7 +308,7 @@ mod tests {
     fn what_nobody_asks_for_is_given_up() {
         let mut cache = Cache::new(8, 1000, 1000);
         for (number, checked_ms) in [100, 900, 200, 800, 300].into_iter().enumerate() {
-            cache.insert(format!("/{number}").as_bytes(), representation(1), checked_ms);
+            cache.insert(format!("/{number}").as_bytes(), resource(1), checked_ms);
         }
         cache.give_up_unused(800);
         let kept: Vec<bool> =
@@ -290,7 +328,7 @@ mod tests {
                 cache.remove(&key);
                 assert!(!holds(&mut cache, &key));
             } else {
-                cache.insert(&key, representation(round % 5), 0);
+                cache.insert(&key, resource(round % 5), 0);
                 assert!(holds(&mut cache, &key));
             }
             for (at, entry) in cache.entries.iter().enumerate() {

@@ -1,38 +1,103 @@
-//! From a decoded path to a representation: the part of the way that may have to wait, and so may have to be
-//! gone by a helper thread. Everything in here can be sent to one.
+//! From a decoded path to the representations of a resource: the part of the way that may have to wait, and so
+//! may have to be gone by a helper thread. Everything in here can be sent to one.
 
 use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use protocol::Status;
+use protocol::coding::{Coding, CodingSet};
+use protocol::media_type;
+use rustix::fs::Stat;
 
+use super::fields::{FieldPolicy, Paths};
+use super::heads::{Description, Role};
+use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
 use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
+use super::resource::Resource;
 
 /// What was opened.
 #[derive(Debug)]
 pub enum Opened {
-    /// A file.
-    File(Box<Representation>),
-    /// The file that was known already.
+    /// A file, in as many codings as it was found in.
+    Files(OpenedFiles),
+    /// The files that were known already.
     Unchanged,
     /// A directory, asked for as if it were a file.
     Directory,
+}
+
+/// What a path is to name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A file.
+    File,
+    /// A directory with an index file.
+    Directory,
+    /// A file with the page of an error.
+    ErrorPage,
+}
+
+/// The representations of a resource, as far as they were found.
+#[derive(Debug)]
+pub struct OpenedFiles {
+    /// At least one.
+    pub representations: Vec<Representation>,
+    /// Codings that can be made of them.
+    pub possible: CodingSet,
+    /// How, if there are any.
+    pub recipe: Option<Recipe>,
+}
+
+/// How paths become resources, whatever the root.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Names tried in order when a directory is asked for.
+    pub index: Vec<String>,
+    /// Whether `name` may stand for `name.html`.
+    pub clean_urls: bool,
+    /// Codings in which a file may lie beside the file itself, or instead of it.
+    pub precompressed: CodingSet,
+    /// Whether content is coded that is worth it and has not been coded beforehand.
+    pub compress: bool,
+    /// What responses say besides.
+    pub fields: FieldPolicy,
 }
 
 /// Opens what is below a root. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Opener {
     root: Arc<Root>,
-    index: Arc<[String]>,
+    plan: Arc<Plan>,
+}
+
+/// The files that a name stands for.
+#[derive(Debug)]
+struct Files(Vec<(Coding, OwnedFd, Stat)>);
+
+#[derive(Debug)]
+enum Named {
+    Files(Files),
+    Directory,
+}
+
+impl Files {
+    fn are_those_of(&self, resource: &Resource) -> bool {
+        resource.found() == self.0.iter().fold(CodingSet::EMPTY, |set, (coding, ..)| set.with(*coding))
+            && self.0.iter().all(|(coding, _, stat)| {
+                resource.get(*coding).is_some_and(|representation| representation.is_version(stat))
+            })
+    }
 }
 
 impl Opener {
-    /// An opener that tries the names of `index` where a directory is asked for.
+    /// An opener for what is below `root`.
     #[must_use]
-    pub fn new(root: Arc<Root>, index: &[String]) -> Self {
-        Self { root, index: index.into() }
+    pub const fn new(root: Arc<Root>, plan: Arc<Plan>) -> Self {
+        Self { root, plan }
     }
 
     /// Opens another root from now on.
@@ -54,50 +119,164 @@ impl Opener {
     pub fn open(
         &self,
         path: &mut Vec<u8>,
-        is_directory: bool,
-        known: Option<&Representation>,
+        wanted: Wanted,
+        known: Option<&Resource>,
         unix_s: i64,
         patience: Patience,
     ) -> Result<Opened, Obstacle> {
-        let found = match self.root.only() {
-            Some(only) if path.is_empty() => {
-                path.extend_from_slice(only);
-                self.resolve(path, patience)?
-            }
-            Some(only) if is_directory || path != only => return Err(NOT_FOUND),
-            None if is_directory => self.resolve_index(path, patience)?,
-            _ => self.resolve(path, patience)?,
-        };
-        match found {
-            Found::Directory if is_directory => Err(NOT_FOUND),
-            Found::Directory => Ok(Opened::Directory),
-            Found::File(_, stat) if known.is_some_and(|known| known.is_version(&stat)) => {
+        let asked_bytes = path.len();
+        let is_directory = wanted == Wanted::Directory;
+        match self.find(path, is_directory, patience)? {
+            Named::Directory if is_directory => Err(NOT_FOUND),
+            Named::Directory => Ok(Opened::Directory),
+            Named::Files(files) if known.is_some_and(|known| files.are_those_of(known)) => {
                 Ok(Opened::Unchanged)
             }
-            Found::File(file, stat) => {
-                // Without waiting, nothing is opened but on the root's own file system.
-                let is_local = patience == Patience::Never || residency::is_local(&file);
-                Representation::new(file, &stat, path, unix_s, is_local, patience)
-                    .map(|file| Opened::File(Box::new(file)))
+            Named::Files(files) => {
+                let fields = self.fields(path, asked_bytes, wanted);
+                self.represent(files, path, wanted, &fields, unix_s, patience).map(Opened::Files)
             }
         }
     }
 
+    /// What responses with the file at `path` say besides. It was asked for by that many bytes of the path.
+    fn fields(&self, path: &[u8], asked_bytes: usize, wanted: Wanted) -> BytesMut {
+        let mut lines = BytesMut::new();
+        if self.plan.fields.is_empty() {
+            return lines;
+        }
+        let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
+        match wanted {
+            Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
+            Wanted::File | Wanted::Directory => self.plan.fields.append_for_file(&paths, &mut lines),
+        }
+        lines
+    }
+
+    fn find(&self, path: &mut Vec<u8>, is_directory: bool, patience: Patience) -> Result<Named, Obstacle> {
+        match self.root.only() {
+            Some(only) if path.is_empty() => {
+                path.extend_from_slice(only);
+                self.look_up(path, CodingSet::EMPTY, patience)
+            }
+            Some(only) if is_directory || path != only => Err(NOT_FOUND),
+            Some(_) => self.look_up(path, CodingSet::EMPTY, patience),
+            None if is_directory => self.find_index(path, patience),
+            None => match self.look_up(path, self.plan.precompressed, patience) {
+                Err(NOT_FOUND) if self.plan.clean_urls && !path.is_empty() => {
+                    path.extend_from_slice(b".html");
+                    match self.look_up(path, self.plan.precompressed, patience)? {
+                        Named::Directory => Err(NOT_FOUND),
+                        files => Ok(files),
+                    }
+                }
+                found => found,
+            },
+        }
+    }
+
     /// Tries the index names in the directory that the path names. The path then names the file that was found.
-    fn resolve_index(&self, path: &mut Vec<u8>, patience: Patience) -> Result<Found, Obstacle> {
+    fn find_index(&self, path: &mut Vec<u8>, patience: Patience) -> Result<Named, Obstacle> {
         let directory_bytes = path.len();
-        for name in &*self.index {
+        for name in &self.plan.index {
             path.truncate(directory_bytes);
             if directory_bytes > 0 {
                 path.push(b'/');
             }
             path.extend_from_slice(name.as_bytes());
-            match self.resolve(path, patience) {
-                Err(NOT_FOUND) | Ok(Found::Directory) => {}
+            match self.look_up(path, self.plan.precompressed, patience) {
+                Err(NOT_FOUND) | Ok(Named::Directory) => {}
                 found => return found,
             }
         }
         Err(NOT_FOUND)
+    }
+
+    /// What one name stands for: a file, and the same file coded beforehand.
+    fn look_up(&self, path: &mut Vec<u8>, codings: CodingSet, patience: Patience) -> Result<Named, Obstacle> {
+        let mut files = Vec::new();
+        match self.resolve(path, patience) {
+            Ok(Found::Directory) => return Ok(Named::Directory),
+            Ok(Found::File(file, stat)) => files.push((Coding::Identity, file, stat)),
+            Err(NOT_FOUND) if !codings.is_empty() => {}
+            Err(obstacle) => return Err(obstacle),
+        }
+        if !is_coded(path) {
+            self.look_up_coded(path, codings, &mut files, patience)?;
+        }
+        if files.is_empty() { Err(NOT_FOUND) } else { Ok(Named::Files(Files(files))) }
+    }
+
+    /// Adds the coded files beside the file. One that is older than the file was made of another version of it;
+    /// one that cannot be read is as good as none.
+    fn look_up_coded(
+        &self,
+        path: &mut Vec<u8>,
+        codings: CodingSet,
+        files: &mut Vec<(Coding, OwnedFd, Stat)>,
+        patience: Patience,
+    ) -> Result<(), Obstacle> {
+        let modified_s = files.first().map(|(_, _, stat)| stat.st_mtime);
+        let path_bytes = path.len();
+        for coding in codings.iter() {
+            path.extend_from_slice(coding.suffix().as_bytes());
+            let found = self.resolve(path, patience);
+            path.truncate(path_bytes);
+            match found {
+                Ok(Found::File(file, stat)) if modified_s.is_none_or(|least| stat.st_mtime >= least) => {
+                    files.push((coding, file, stat));
+                }
+                Err(Obstacle::Cold) => return Err(Obstacle::Cold),
+                Ok(_) | Err(Obstacle::Refused(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn represent(
+        &self,
+        files: Files,
+        name: &[u8],
+        wanted: Wanted,
+        fields: &[u8],
+        unix_s: i64,
+        patience: Patience,
+    ) -> Result<OpenedFiles, Obstacle> {
+        let possible = self.possible(&files, name);
+        let is_alone = matches!(files.0.as_slice(), [(Coding::Identity, ..)]);
+        let varies = !is_alone || !possible.is_empty();
+        let role = if wanted == Wanted::ErrorPage { Role::ErrorPage } else { Role::Content };
+        let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
+            // Without waiting, nothing is opened but on the root's own file system.
+            let is_local = patience == Patience::Never || residency::is_local(&file);
+            let description = Description { name, coding, role, varies, fields, made_of: None, unix_s };
+            Representation::new(file, &stat, &description, is_local, patience)
+        };
+        let recipe = Recipe { name: name.into(), fields: Bytes::copy_from_slice(fields) };
+        Ok(OpenedFiles {
+            representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
+            recipe: (!possible.is_empty()).then_some(recipe),
+            possible,
+        })
+    }
+
+    /// Codings that are not there and can be made: of a file that is there as itself, smaller ones; of one that is
+    /// not, the file itself.
+    fn possible(&self, files: &Files, name: &[u8]) -> CodingSet {
+        let itself = files.0.iter().find(|(coding, ..)| *coding == Coding::Identity);
+        let Some((_, _, stat)) = itself else { return CodingSet::IDENTITY };
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        let is_worth_it = self.plan.compress
+            && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes)
+            && is_compressible(&media_type::of(name));
+        let made = if is_worth_it {
+            CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip)
+        } else {
+            CodingSet::EMPTY
+        };
+        made.iter()
+            .filter(|&coding| files.0.iter().all(|(found, ..)| *found != coding))
+            .fold(CodingSet::EMPTY, CodingSet::with)
     }
 
     fn resolve(&self, path: &mut Vec<u8>, patience: Patience) -> Result<Found, Obstacle> {
@@ -111,6 +290,11 @@ impl Opener {
     }
 }
 
+/// Whether the name is that of a coded file: it is served as it is, when it is asked for by that name.
+fn is_coded(path: &[u8]) -> bool {
+    CodingSet::COMPRESSING.iter().any(|coding| path.ends_with(coding.suffix().as_bytes()))
+}
+
 const NOT_FOUND: Obstacle = Obstacle::Refused(Status::NotFound);
 
 /// An opening that has to wait, with all that a helper thread needs for it.
@@ -120,8 +304,8 @@ pub struct Opening {
     pub key: Box<[u8]>,
     /// The decoded path.
     pub path: Vec<u8>,
-    /// Whether the path asks for a directory.
-    pub is_directory: bool,
+    /// What it is to name.
+    pub wanted: Wanted,
     /// The time of the request.
     pub unix_s: i64,
     /// What opens it.
@@ -134,8 +318,7 @@ impl Opening {
     /// # Errors
     /// The status to refuse the request with.
     pub fn run(&mut self) -> Result<Opened, Status> {
-        let opened =
-            self.opener.open(&mut self.path, self.is_directory, None, self.unix_s, Patience::MayWait);
+        let opened = self.opener.open(&mut self.path, self.wanted, None, self.unix_s, Patience::MayWait);
         opened.map_err(|obstacle| match obstacle {
             Obstacle::Refused(status) => status,
             Obstacle::Cold => Status::ServiceUnavailable,

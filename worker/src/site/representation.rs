@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use protocol::http1::encode;
-use protocol::validator::{EntityTag, Validators};
-use protocol::{Status, date, media_type};
+use protocol::Status;
+use protocol::coding::Coding;
+use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::heads::{Description, Heads, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
 use super::stamp::Stamp;
@@ -23,8 +24,6 @@ use crate::throttle;
 const MEMORY_CONTENT_BYTES_MAX: u64 = 16 << 10;
 /// Files up to this size are held in memory when small parts of them are asked for often enough.
 const HELD_FILE_BYTES_MAX: u64 = 256 << 10;
-/// A file that was modified this recently could be modified again without its timestamps telling.
-const SETTLED_AFTER_S: i64 = 2;
 /// Files up to this size are asked for as a whole whether they are in memory, once a check interval.
 const WARM_BYTES_MAX: u64 = 4 << 20;
 /// How often a small file is read again that changes while it is being read.
@@ -33,6 +32,7 @@ const READ_ATTEMPTS: u32 = 3;
 /// An open file, ready to be served.
 #[derive(Debug)]
 pub struct Representation {
+    coding: Coding,
     /// Shared with the helper threads that read it.
     file: Arc<SharedFile>,
     residency: Residency,
@@ -43,73 +43,50 @@ pub struct Representation {
     is_cold: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
+    is_made: bool,
     validators: Validators,
     /// All of the content: there from the beginning if it is small.
     memory: OnceCell<Bytes>,
     /// Bytes of small parts that were asked for while the content was not in `memory`.
     parts_bytes: Cell<u64>,
-    head_whole: Bytes,
-    head_not_modified: Bytes,
-    head_part: [Bytes; 2],
+    heads: Heads,
 }
 
 impl Representation {
-    /// Makes a representation of an open file. `name` decides about the media type, `unix_s` is the time now,
-    /// `is_local` says whether the file system is known to be.
+    /// Makes a representation of an open file. `is_local` says whether the file system is known to be.
     ///
     /// # Errors
     /// When a small file cannot be read, or not without waiting.
     pub fn new(
         file: OwnedFd,
         stat: &Stat,
-        name: &[u8],
-        unix_s: i64,
+        description: &Description<'_>,
         is_local: bool,
         patience: Patience,
     ) -> Result<Self, Obstacle> {
         let residency = Residency::of(file.as_fd(), is_local);
         let (stamp, memory) = load(&file, Stamp::of(stat), residency, patience == Patience::MayWait)?;
-        let validators = Validators {
-            entity_tag: Some(EntityTag::from_modification(
-                stamp.modified().0,
-                stamp.modified().1,
-                stamp.size(),
-            )),
-            // Never later than Date (RFC 9110 §8.8.2.1).
-            last_modified_s: stamp.modified().0.min(unix_s),
-            is_date_strong: stamp.modified().0.saturating_add(SETTLED_AFTER_S) <= unix_s,
-        };
-        let fields = validator_fields(&validators);
-        let content_type = media_type::of(name);
-        let mut typed = BytesMut::new();
-        encode::field(&mut typed, "Content-Type", content_type.as_bytes());
-        encode::field(&mut typed, "Accept-Ranges", b"bytes");
-        typed.extend_from_slice(&fields);
-        let mut head_whole = BytesMut::new();
-        encode::status_line(&mut head_whole, Status::Ok);
-        head_whole.extend_from_slice(&typed);
-        encode::field_number(&mut head_whole, "Content-Length", stamp.size());
-        let mut before_range = BytesMut::new();
-        encode::status_line(&mut before_range, Status::PartialContent);
-        before_range.extend_from_slice(&typed);
-        before_range.extend_from_slice(b"Content-Range: bytes ");
-        let mut head_not_modified = BytesMut::new();
-        encode::status_line(&mut head_not_modified, Status::NotModified);
-        head_not_modified.extend_from_slice(&fields);
+        let validators = description.validators(stamp);
         Ok(Self {
+            coding: description.coding,
+            heads: Heads::new(description, &validators, stamp.size()),
             file: Arc::new(SharedFile::new(file)),
             residency,
             is_warm: Cell::new(false),
             is_cold: Cell::new(false),
             stamp,
-            is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= unix_s,
+            is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= description.unix_s,
+            is_made: description.made_of.is_some(),
             validators,
             memory: memory.map_or_else(OnceCell::new, OnceCell::from),
             parts_bytes: Cell::new(0),
-            head_whole: head_whole.freeze(),
-            head_not_modified: head_not_modified.freeze(),
-            head_part: [before_range.freeze(), format!("/{}\r\nContent-Length: ", stamp.size()).into()],
         })
+    }
+
+    /// How the content is coded.
+    #[must_use]
+    pub const fn coding(&self) -> Coding {
+        self.coding
     }
 
     /// Length of the content in bytes.
@@ -172,6 +149,12 @@ impl Representation {
     #[must_use]
     pub fn shared_file(&self) -> Arc<SharedFile> {
         Arc::clone(&self.file)
+    }
+
+    /// Whether it is of that very file.
+    #[must_use]
+    pub fn is_of(&self, file: &Arc<SharedFile>) -> bool {
+        Arc::ptr_eq(&self.file, file)
     }
 
     /// Lets helpers close the file, if that may have to wait.
@@ -243,29 +226,18 @@ impl Representation {
         self.is_warm.set(false);
     }
 
-    /// A 200 head up to, not including, what [`encode::end`] adds.
+    /// What responses with it begin with.
     #[must_use]
-    pub const fn head_whole(&self) -> &Bytes {
-        &self.head_whole
+    pub const fn heads(&self) -> &Heads {
+        &self.heads
     }
 
-    /// A 304 head, likewise.
-    #[must_use]
-    pub const fn head_not_modified(&self) -> &Bytes {
-        &self.head_not_modified
-    }
-
-    /// A 206 head, likewise: what comes before the first and last byte of the range, and what comes between them
-    /// and the length of the content.
-    #[must_use]
-    pub const fn head_part(&self) -> &[Bytes; 2] {
-        &self.head_part
-    }
-
-    /// Bytes of memory that this representation holds.
+    /// Bytes of memory that this representation holds. What was made lies nowhere else.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.memory.get().map_or(0, Bytes::len)
+        let made_bytes =
+            if self.is_made { usize::try_from(self.stamp.size()).unwrap_or(usize::MAX) } else { 0 };
+        made_bytes + self.memory.get().map_or(0, Bytes::len)
     }
 
     /// Whether `stat` shows the very version that this representation was made of. One that was made too soon
@@ -289,15 +261,6 @@ impl Representation {
         };
         stamp.is_ok_and(|stamp| stamp == self.stamp)
     }
-}
-
-fn validator_fields(validators: &Validators) -> Bytes {
-    let mut fields = BytesMut::new();
-    encode::field(&mut fields, "Last-Modified", &date::format(validators.last_modified_s));
-    if let Some(tag) = &validators.entity_tag {
-        encode::field(&mut fields, "ETag", tag.as_bytes());
-    }
-    fields.freeze()
 }
 
 /// The content of a small file, with the stamp that the file had both before and after it was read. A file that
@@ -360,6 +323,7 @@ fn read_failure(error: Errno) -> Obstacle {
 
 #[cfg(test)]
 mod tests {
+    use super::super::heads::Role;
     use std::fs;
     use std::time::{Duration, SystemTime};
 
@@ -368,7 +332,16 @@ mod tests {
     fn open(path: &std::path::Path, unix_s: i64) -> Representation {
         let file: OwnedFd = fs::File::open(path).unwrap().into();
         let stat = rustix::fs::fstat(&file).unwrap();
-        Representation::new(file, &stat, b"page.html", unix_s, true, Patience::MayWait).unwrap()
+        let description = Description {
+            name: b"page.html",
+            coding: Coding::Identity,
+            role: Role::Content,
+            varies: false,
+            fields: b"",
+            made_of: None,
+            unix_s,
+        };
+        Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap()
     }
 
     fn now_s() -> i64 {
@@ -398,7 +371,7 @@ mod tests {
         let now_s = now_s();
         assert_eq!(open(&path, now_s).validators().last_modified_s, now_s);
         file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(86_400)).unwrap();
-        let head = String::from_utf8(open(&path, now_s).head_whole().to_vec()).unwrap();
+        let head = String::from_utf8(open(&path, now_s).heads().whole.to_vec()).unwrap();
         assert!(head.contains("Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
     }
 

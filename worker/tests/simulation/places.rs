@@ -10,7 +10,7 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, Settings, SiteSettings, Symlinks};
+use oneloop_worker::{Counters, Deadlines, Plan, Settings, SiteSettings, Symlinks};
 use tempfile::TempDir;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
@@ -49,7 +49,9 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
     let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
-        index: vec!["index.html".to_owned()],
+        plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
+        spa: None,
+        error_pages: Vec::new(),
         hidden: false,
         symlinks: Symlinks::Inside,
         open_files_max: 16,

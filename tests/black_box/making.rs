@@ -1,0 +1,141 @@
+//! Representations that are made when somebody asks: text coded for clients that take it, and coded files decoded for
+//! those that do not.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::client::Client;
+use super::response::Response;
+use super::schedule::skip;
+use super::server::Server;
+use super::tree::Tree;
+
+fn text() -> Vec<u8> {
+    (0..5_000).flat_map(|line| format!("line {line} of a text\n").into_bytes()).collect()
+}
+
+/// What a program makes of bytes, or nothing where it is not there.
+fn through(program: &str, flags: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut child =
+        Command::new(program).args(flags).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    let mut input = child.stdin.take()?;
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes).expect("write"));
+    let output = child.wait_with_output().expect("output");
+    writer.join().expect("writer");
+    assert!(output.status.success(), "{program} {flags:?}");
+    Some(output.stdout)
+}
+
+fn accepting(client: &mut Client, target: &str, accepted: &str) -> Response {
+    client.get_with(target, &[&format!("Accept-Encoding: {accepted}")])
+}
+
+#[test]
+fn text_is_coded_once_for_clients_that_take_it() {
+    let test = "making::text_is_coded_once_for_clients_that_take_it";
+    let text = text();
+    let tree = Tree::new(&[("a.txt", &text), ("tiny.txt", b"tiny"), ("a.png", &text), ("b.css", &text)]);
+    let server = Server::start(&["-x", "-t", "1"], tree.root());
+    let mut client = server.connect();
+    let plain = accepting(&mut client, "/a.txt", "identity");
+    assert_eq!((plain.field("Content-Encoding"), plain.require("Vary")), (None, "Accept-Encoding"));
+    assert!(plain.content == text);
+    for (accepted, program) in [("gzip", Some("gzip")), ("br", None), ("gzip, br", None)] {
+        let coded = accepting(&mut client, "/a.txt", accepted);
+        let coding = if accepted == "gzip" { "gzip" } else { "br" };
+        assert_eq!(coded.require("Content-Encoding"), coding, "{accepted}");
+        assert_eq!(coded.require("Vary"), "Accept-Encoding", "{accepted}");
+        assert_ne!(coded.etag(), plain.etag(), "{accepted}");
+        assert!(coded.content.len() < text.len() / 4, "{accepted}: {}", coded.content.len());
+        if let Some(program) = program {
+            match through(program, &["-dc"], &coded.content) {
+                Some(decoded) => assert!(decoded == text, "{accepted}"),
+                None => skip(test, &format!("no {program}")),
+            }
+        }
+        let fields = [&*format!("Accept-Encoding: {accepted}"), &format!("If-None-Match: {}", coded.etag())];
+        assert_eq!(client.get_with("/a.txt", &fields).status, 304, "{accepted}");
+        let again = accepting(&mut client, "/a.txt", accepted);
+        assert!(again.content == coded.content && again.etag() == coded.etag(), "{accepted}");
+        let fields = [&*format!("Accept-Encoding: {accepted}"), "Range: bytes=2-9"];
+        assert!(client.get_with("/a.txt", &fields).content == coded.content[2..10], "{accepted}");
+    }
+    for target in ["/tiny.txt", "/a.png"] {
+        let response = accepting(&mut client, target, "gzip, br");
+        assert_eq!((response.field("Content-Encoding"), response.field("Vary")), (None, None), "{target}");
+    }
+    let unasked = Server::start(&[], tree.root());
+    assert_eq!(accepting(&mut unasked.connect(), "/a.txt", "gzip").field("Content-Encoding"), None);
+}
+
+#[test]
+fn a_crowd_that_asks_for_a_coding_gets_one() {
+    let text = text();
+    let tree = Tree::new(&[("a.txt", &text)]);
+    let server = Server::start(&["-x", "-t", "1"], tree.root());
+    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\n\r\n");
+    }
+    let mut contents: Vec<Vec<u8>> = clients.iter_mut().map(|client| client.response().content).collect();
+    contents.dedup();
+    assert_eq!(contents.len(), 1);
+}
+
+#[test]
+fn a_change_is_coded_anew() {
+    let text = text();
+    let tree = Tree::new(&[("a.txt", &text)]);
+    let server = Server::start(&["-x"], tree.root());
+    let mut client = server.connect();
+    let before = accepting(&mut client, "/a.txt", "gzip");
+    tree.replace("a.txt", &text[..text.len() / 2]);
+    std::thread::sleep(std::time::Duration::from_millis(1_300));
+    let after = accepting(&mut client, "/a.txt", "gzip");
+    assert_ne!(before.etag(), after.etag());
+    assert!(after.content.len() < before.content.len());
+}
+
+#[test]
+fn a_file_that_lies_there_coded_only_is_decoded_for_those_who_need_it() {
+    let test = "making::a_file_that_lies_there_coded_only_is_decoded_for_those_who_need_it";
+    let text = text();
+    let programs = [("gzip", "gz", "gzip"), ("brotli", "br", "br"), ("zstd", "zst", "zstd")];
+    for (program, suffix, coding) in programs {
+        let Some(coded) = through(program, &["-c"], &text) else {
+            skip(test, &format!("no {program}"));
+            continue;
+        };
+        let tree = Tree::new(&[(&format!("a.txt.{suffix}"), &coded)]);
+        let server = Server::start(&["-t", "1"], tree.root());
+        let mut client = server.connect();
+        let taken = accepting(&mut client, "/a.txt", coding);
+        assert_eq!((taken.status, taken.require("Content-Encoding")), (200, coding));
+        assert!(taken.content == coded, "{coding}");
+        for accepted in ["identity", "", "deflate"] {
+            let decoded = accepting(&mut client, "/a.txt", accepted);
+            assert_eq!(
+                (decoded.status, decoded.field("Content-Encoding")),
+                (200, None),
+                "{coding}, {accepted}"
+            );
+            assert!(decoded.content == text, "{coding}, {accepted}");
+            assert_eq!(decoded.require("Vary"), "Accept-Encoding", "{coding}");
+            assert_eq!(decoded.require("Content-Type"), "text/plain; charset=utf-8", "{coding}");
+            assert_ne!(decoded.etag(), taken.etag(), "{coding}");
+        }
+        let part = client.get_with("/a.txt", &["Accept-Encoding: identity", "Range: bytes=1000-1009"]);
+        assert_eq!((part.status, &*part.content), (206, &text[1000..1010]), "{coding}");
+    }
+}
+
+#[test]
+fn a_coded_file_that_is_broken_is_an_error_of_ours_and_no_more() {
+    let tree = Tree::new(&[("a.txt.gz", b"this is no gzip"), ("b.txt", b"b")]);
+    let server = Server::start(&["-t", "1"], tree.root());
+    let mut client = server.connect();
+    assert_eq!(accepting(&mut client, "/a.txt", "identity").status, 500);
+    assert_eq!(accepting(&mut client, "/a.txt", "gzip").status, 200);
+    assert_eq!(client.get("/b.txt").content, b"b");
+}

@@ -1,0 +1,263 @@
+//! Which fields responses have beside those that HTTP itself asks for: policies on caching, sharing and security,
+//! and what the operator wrote. They depend on nothing but the path, so they are put together when a file is
+//! opened, and cost a request nothing.
+//!
+//! Nothing in here looks at a request.
+
+use bytes::BytesMut;
+use protocol::glob::Glob;
+use protocol::http1::encode;
+
+/// How long others may keep what they were sent, where no rule says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// Nothing is said.
+    #[default]
+    Off,
+    /// Pages are asked for again each time; names that hold a digest of the content are kept for a year.
+    Auto,
+    /// So many seconds.
+    Seconds(u32),
+}
+
+/// A field line that the operator wrote.
+#[derive(Clone, Debug)]
+pub struct FieldRule {
+    /// The paths that it is for; all if there is none.
+    pub paths: Option<Glob>,
+    /// The name of the field.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct FieldPolicy {
+    /// How long others may keep what they were sent.
+    pub cache: CachePolicy,
+    /// In the order they were written.
+    pub rules: Vec<FieldRule>,
+    /// Whether browsers are told to be careful.
+    pub has_security_fields: bool,
+    /// Whether pages of any origin may read what is served.
+    pub is_shared_with_all: bool,
+}
+
+/// What browsers are told to be careful about.
+const SECURITY_FIELDS: [(&str, &str); 4] = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "SAMEORIGIN"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+];
+
+const IMMUTABLE: &[u8] = b"public, max-age=31536000, immutable";
+
+impl FieldPolicy {
+    /// Whether it adds nothing to anything.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.cache, CachePolicy::Off)
+            && self.rules.is_empty()
+            && !self.has_security_fields
+            && !self.is_shared_with_all
+    }
+
+    /// Adds the lines for a file.
+    pub fn append_for_file(&self, paths: &Paths<'_>, out: &mut BytesMut) {
+        if !self.has_rule(paths, "cache-control") {
+            match self.cache {
+                CachePolicy::Off => {}
+                CachePolicy::Auto if is_page(paths.found) => {
+                    encode::field(out, "Cache-Control", b"no-cache");
+                }
+                CachePolicy::Auto if is_digested(paths.found) => {
+                    encode::field(out, "Cache-Control", IMMUTABLE);
+                }
+                CachePolicy::Auto => {}
+                CachePolicy::Seconds(seconds) => {
+                    encode::field(out, "Cache-Control", format!("public, max-age={seconds}").as_bytes());
+                }
+            }
+        }
+        self.append_for_page(paths, out);
+    }
+
+    /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.
+    pub fn append_for_page(&self, paths: &Paths<'_>, out: &mut BytesMut) {
+        if self.is_shared_with_all && !self.has_rule(paths, "access-control-allow-origin") {
+            encode::field(out, "Access-Control-Allow-Origin", b"*");
+        }
+        if self.has_security_fields {
+            for (name, value) in SECURITY_FIELDS.iter().filter(|(name, _)| !self.has_rule(paths, name)) {
+                encode::field(out, name, value.as_bytes());
+            }
+        }
+        for rule in self.rules_for(paths) {
+            encode::field(out, &rule.name, rule.value.as_bytes());
+        }
+    }
+
+    fn rules_for(&self, paths: &Paths<'_>) -> impl Iterator<Item = &FieldRule> {
+        self.rules.iter().filter(|rule| rule.paths.as_ref().is_none_or(|glob| paths.are_matched_by(glob)))
+    }
+
+    fn has_rule(&self, paths: &Paths<'_>, name: &str) -> bool {
+        self.rules_for(paths).any(|rule| rule.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a rule may be about: `docs` is also `docs/index.html`.
+#[derive(Clone, Copy, Debug)]
+pub struct Paths<'a> {
+    /// The path that was asked for, decoded, with no slash at either end.
+    pub asked: &'a [u8],
+    /// That of the file found there.
+    pub found: &'a [u8],
+}
+
+impl Paths<'_> {
+    fn are_matched_by(&self, glob: &Glob) -> bool {
+        glob.matches(self.asked) || glob.matches(self.found)
+    }
+}
+
+fn is_page(name: &[u8]) -> bool {
+    matches!(extension(name), b"html" | b"htm" | b"xhtml")
+}
+
+fn extension(name: &[u8]) -> &[u8] {
+    name.rsplit(|&byte| byte == b'.').next().unwrap_or_default()
+}
+
+/// What bundlers put a digest into the names of.
+const DIGESTED: [&[u8]; 20] = [
+    b"js", b"mjs", b"css", b"map", b"wasm", b"json", b"woff", b"woff2", b"ttf", b"otf", b"svg", b"png",
+    b"jpg", b"jpeg", b"gif", b"webp", b"avif", b"ico", b"mp4", b"webm",
+];
+
+/// Characters of a digest: in hexadecimal at least so many, in any other alphabet exactly.
+const DIGEST_BYTES: usize = 8;
+
+/// Whether a name holds a digest of the content, so that other content has another name: `app.3f2a9c1b.js`,
+/// `index-BHkq2d9x.css`. A word must not be taken for one, since a year is long; a digest may be overlooked.
+fn is_digested(name: &[u8]) -> bool {
+    let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let is_immutable_folder = name.split(|&byte| byte == b'/').rev().skip(1).any(|part| part == b"immutable");
+    let mut parts = file.split(|&byte| byte == b'.');
+    let first = parts.next().unwrap_or_default();
+    let rest: Vec<&[u8]> = parts.collect();
+    let Some((last, middle)) = rest.split_last() else { return false };
+    DIGESTED.contains(last)
+        && (is_immutable_folder || middle.iter().any(|part| is_digest(part)) || ends_in_digest(first))
+}
+
+/// `name-DIGEST`, `name_DIGEST`, or nothing but a digest.
+fn ends_in_digest(stem: &[u8]) -> bool {
+    // A digest in base64 may itself hold a dash, so no cut is sure to be the right one: any will do.
+    (0..stem.len())
+        .filter(|&at| at == 0 || matches!(stem.get(at - 1), Some(b'-' | b'_')))
+        .any(|at| stem.get(at..).is_some_and(is_digest))
+}
+
+/// Hexadecimal with both digits and letters, or a mix of digits and letters that no word has.
+fn is_digest(text: &[u8]) -> bool {
+    let is_hex = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex && text.len() >= DIGEST_BYTES {
+        return text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_lowercase);
+    }
+    let class = |byte: &u8| match byte {
+        b'0'..=b'9' => 0,
+        b'a'..=b'z' => 1,
+        b'A'..=b'Z' => 2,
+        _ => 3,
+    };
+    // In base64 for addresses, the dash and the underscore are digits, too; between words they say nothing.
+    let classes: Vec<u8> = text.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(class).collect();
+    let switches = classes.windows(2).filter(|pair| pair.first() != pair.last()).count();
+    text.len() == DIGEST_BYTES
+        && !classes.contains(&3)
+        && classes.contains(&0)
+        && switches * 2 >= DIGEST_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_told_from_words() {
+        let table: [(&str, bool); 25] = [
+            ("app.3f2a9c1b.js", true),
+            ("assets/index-BHkq2d9x.css", true),
+            ("index-C-0a_9Kz.js", true),
+            ("main.1b2c3d4e5f60718293a4.chunk.js", true),
+            ("3f2a9c1b7d.woff2", true),
+            ("chunk-5XQ3GZ2B.js", true),
+            ("a-b-c1-d2.js", false),
+            ("lib-x86_64-v.js", false),
+            ("_app/immutable/entry/start.js", true),
+            ("logo.8c7dd922ad47494fc02c388e12c00eac.svg", true),
+            ("app.js", false),
+            ("jquery-3.7.1.min.js", false),
+            ("report-20240101.png", false),
+            ("deadbeef.js", false),
+            ("photo-facade.png", false),
+            ("my-Version2.js", false),
+            ("component-settings2.js", false),
+            ("IMG_20240101_123456.jpg", false),
+            ("bootstrap.bundle.min.css", false),
+            ("index-3f2a9c1b.html", false),
+            ("paper-3f2a9c1b.pdf", false),
+            ("Screenshot-2024.png", false),
+            ("iPhone15Pro-Max.jpg", false),
+            ("MaterialIcons-Regular.woff2", false),
+            ("", false),
+        ];
+        for (name, expected) in table {
+            assert_eq!(is_digested(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    fn lines(policy: &FieldPolicy, path: &str) -> String {
+        let mut out = BytesMut::new();
+        policy.append_for_file(&Paths { asked: path.as_bytes(), found: path.as_bytes() }, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn rule(paths: Option<&str>, name: &str, value: &str) -> FieldRule {
+        let paths = paths.map(|paths| paths.parse().unwrap());
+        FieldRule { paths, name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn the_age_depends_on_the_name() {
+        let auto = FieldPolicy { cache: CachePolicy::Auto, ..FieldPolicy::default() };
+        let table = [
+            ("index.html", "Cache-Control: no-cache\r\n"),
+            ("app.3f2a9c1b.js", "Cache-Control: public, max-age=31536000, immutable\r\n"),
+            ("app.js", ""),
+        ];
+        for (path, expected) in table {
+            assert_eq!(lines(&auto, path), expected, "{path}");
+        }
+        let hour = FieldPolicy { cache: CachePolicy::Seconds(3600), ..FieldPolicy::default() };
+        assert_eq!(lines(&hour, "index.html"), "Cache-Control: public, max-age=3600\r\n");
+    }
+
+    #[test]
+    fn a_rule_outranks_a_policy_and_all_that_match_apply() {
+        let policy = FieldPolicy {
+            cache: CachePolicy::Auto,
+            rules: vec![
+                rule(Some("/*.html"), "cache-control", "no-store"),
+                rule(None, "X-All", "1"),
+                rule(Some("/other/**"), "X-Other", "2"),
+            ],
+            ..FieldPolicy::default()
+        };
+        assert_eq!(lines(&policy, "index.html"), "cache-control: no-store\r\nX-All: 1\r\n");
+        assert_eq!(lines(&policy, "other/a.css"), "X-All: 1\r\nX-Other: 2\r\n");
+    }
+}

@@ -1,0 +1,126 @@
+//! What the responses with a file begin with: prepared once, when the file is opened, and sent with a fresh end each
+//! time. What a head says of a file is decided here and nowhere else.
+
+use bytes::{Bytes, BytesMut};
+use protocol::coding::Coding;
+use protocol::http1::encode;
+use protocol::validator::{EntityTag, Validators};
+use protocol::{Status, date, media_type};
+
+use super::stamp::Stamp;
+
+/// A file that was modified this recently could be modified again without its timestamps telling.
+pub const SETTLED_AFTER_S: i64 = 2;
+
+/// What a file is to a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What was asked for.
+    Content,
+    /// The page of an error: no state of the resource that was asked for, so it has no validators.
+    ErrorPage,
+}
+
+/// What is said of a file that its descriptor does not tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    /// The name of the resource, which decides about the media type. A coded file has another name.
+    pub name: &'a [u8],
+    /// How its content is coded.
+    pub coding: Coding,
+    /// What it is to a response.
+    pub role: Role,
+    /// Whether another client could get another representation.
+    pub varies: bool,
+    /// Field lines that every response with it has, besides those that HTTP asks for.
+    pub fields: &'a [u8],
+    /// The version of the file that the content was made of, if it was not found as it is.
+    pub made_of: Option<Stamp>,
+    /// The time now.
+    pub unix_s: i64,
+}
+
+/// The beginnings of the heads of one representation, each up to, not including, what [`encode::end`] adds.
+#[derive(Debug)]
+pub struct Heads {
+    /// Of a 200.
+    pub whole: Bytes,
+    /// Of a 304.
+    pub not_modified: Bytes,
+    /// Of a 206: what comes before the first and last byte of the range, and what comes between them and the length
+    /// of the content.
+    pub part: [Bytes; 2],
+    /// The fields that any other head shares with that of a 200: all but the length.
+    pub fields: Bytes,
+}
+
+impl Heads {
+    /// The heads of a file of that length.
+    #[must_use]
+    pub fn new(description: &Description<'_>, validators: &Validators, length: u64) -> Self {
+        let common = common_fields(validators, description);
+        let fields = typed_fields(&common, description);
+        let begin = |status, fields: &[u8]| {
+            let mut head = BytesMut::new();
+            encode::status_line(&mut head, status);
+            head.extend_from_slice(fields);
+            head
+        };
+        let mut whole = begin(Status::Ok, &fields);
+        encode::field_number(&mut whole, "Content-Length", length);
+        let mut before_range = begin(Status::PartialContent, &fields);
+        before_range.extend_from_slice(b"Content-Range: bytes ");
+        Self {
+            whole: whole.freeze(),
+            not_modified: begin(Status::NotModified, &common).freeze(),
+            part: [before_range.freeze(), format!("/{length}\r\nContent-Length: ").into()],
+            fields,
+        }
+    }
+}
+
+impl Description<'_> {
+    /// The validators of that version of the file. Each coding has a tag of its own (RFC 9110 §8.8.3.3).
+    #[must_use]
+    pub fn validators(&self, stamp: Stamp) -> Validators {
+        let version = self.made_of.unwrap_or(stamp);
+        let (modified_s, modified_ns) = version.modified();
+        let tag = EntityTag::from_modification(modified_s, modified_ns, version.size());
+        Validators {
+            entity_tag: Some(tag.in_coding(self.coding)),
+            // Never later than Date (RFC 9110 §8.8.2.1).
+            last_modified_s: modified_s.min(self.unix_s),
+            is_date_strong: modified_s.saturating_add(SETTLED_AFTER_S) <= self.unix_s,
+        }
+    }
+}
+
+/// The fields that everything but a 304 has, too.
+fn typed_fields(common: &[u8], description: &Description<'_>) -> Bytes {
+    let mut fields = BytesMut::new();
+    encode::field(&mut fields, "Content-Type", media_type::of(description.name).as_bytes());
+    if description.coding != Coding::Identity {
+        encode::field(&mut fields, "Content-Encoding", description.coding.token().as_bytes());
+    }
+    if description.role == Role::Content {
+        encode::field(&mut fields, "Accept-Ranges", b"bytes");
+    }
+    fields.extend_from_slice(common);
+    fields.freeze()
+}
+
+/// The fields that a 304 shares with a 200 (RFC 9110 §15.4.5).
+fn common_fields(validators: &Validators, description: &Description<'_>) -> Bytes {
+    let mut fields = BytesMut::new();
+    if description.role == Role::Content {
+        encode::field(&mut fields, "Last-Modified", &date::format(validators.last_modified_s));
+        if let Some(tag) = &validators.entity_tag {
+            encode::field(&mut fields, "ETag", tag.as_bytes());
+        }
+    }
+    if description.varies {
+        encode::field(&mut fields, "Vary", b"Accept-Encoding");
+    }
+    fields.extend_from_slice(description.fields);
+    fields.freeze()
+}

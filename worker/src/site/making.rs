@@ -1,0 +1,263 @@
+//! Representations that are made rather than found: content coded for clients that take it, or decoded for those that
+//! do not. What is made lies in memory, but behind a descriptor, so that it is sent like any other file.
+//!
+//! For helper threads: it takes as long as it takes.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::coding::Coding;
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::heads::{Description, Role};
+use super::representation::Representation;
+use super::resolve::Patience;
+use super::stamp::Stamp;
+use crate::cold::SharedFile;
+
+/// Shorter content is not worth coding: with the fields that say so, nothing is won.
+pub const CODED_BYTES_MIN: u64 = 1 << 10;
+/// Longer content takes too long to be coded while somebody waits for it.
+pub const CODED_BYTES_MAX: u64 = 8 << 20;
+/// Most bytes that content may have once it is decoded: a few bytes can stand for any number.
+const DECODED_BYTES_MAX: u64 = 64 << 20;
+/// How hard to try: the quality from which on brotli takes much longer for little, and the usual one of gzip.
+const BROTLI_QUALITY: u32 = 5;
+/// Window of brotli, as a power of two.
+const BROTLI_WINDOW_BITS: u32 = 22;
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What all representations of a resource have in common, for those that are yet to be made.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The name of the resource, which decides about the media type.
+    pub name: Box<[u8]>,
+    /// Field lines of the operator's.
+    pub fields: Bytes,
+}
+
+/// A representation that is to be made.
+#[derive(Clone, Debug)]
+pub struct Making {
+    /// The key of the resource in the site's cache.
+    pub key: Box<[u8]>,
+    /// What it is made of.
+    pub source: Arc<SharedFile>,
+    /// Which version of it.
+    pub stamp: Stamp,
+    /// How that is coded.
+    pub from: Coding,
+    /// How it is to be coded.
+    pub to: Coding,
+    /// What else goes into it.
+    pub recipe: Recipe,
+    /// The time of the request.
+    pub unix_s: i64,
+}
+
+impl Making {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When the source cannot be read, is not what it should be, or has become another version meanwhile, when what
+    /// comes out is too long, or when there is no memory.
+    pub fn run(&self) -> io::Result<Representation> {
+        let file =
+            File::from(rustix::fs::memfd_create("oneloop", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
+        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room: DECODED_BYTES_MAX };
+        self.convert(source, &mut out)?;
+        out.flush()?;
+        drop(out);
+        // Asked for after the bytes were read: whatever they were, they were it before this.
+        if Stamp::asked_for(self.source.as_fd())? != self.stamp {
+            return Err(io::Error::other("it changed while it was read"));
+        }
+        rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
+        self.represent(file.into())
+    }
+
+    fn convert(&self, source: impl Read, out: &mut impl Write) -> io::Result<()> {
+        let mut source: Box<dyn Read> = match self.from {
+            Coding::Identity => Box::new(source),
+            Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
+            Coding::Brotli => Box::new(brotli::Decompressor::new(source, BUFFER_BYTES)),
+            Coding::Zstd => {
+                Box::new(ruzstd::decoding::StreamingDecoder::new(source).map_err(io::Error::other)?)
+            }
+        };
+        match self.to {
+            Coding::Identity => drop(io::copy(&mut source, out)?),
+            Coding::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+                io::copy(&mut source, &mut encoder)?;
+                encoder.finish()?;
+            }
+            Coding::Brotli => {
+                let mut encoder =
+                    brotli::CompressorWriter::new(out, BUFFER_BYTES, BROTLI_QUALITY, BROTLI_WINDOW_BITS);
+                io::copy(&mut source, &mut encoder)?;
+                encoder.flush()?;
+                // Ends the stream.
+                encoder.into_inner();
+            }
+            Coding::Zstd => return Err(io::ErrorKind::Unsupported.into()),
+        }
+        Ok(())
+    }
+
+    fn represent(&self, file: OwnedFd) -> io::Result<Representation> {
+        let stat = rustix::fs::fstat(&file)?;
+        let description = Description {
+            name: &self.recipe.name,
+            coding: self.to,
+            role: Role::Content,
+            varies: true,
+            fields: &self.recipe.fields,
+            made_of: Some(self.stamp),
+            unix_s: self.unix_s,
+        };
+        Representation::new(file, &stat, &description, true, Patience::MayWait)
+            .map_err(|_| io::Error::other("what was made cannot be read"))
+    }
+}
+
+/// Reads a file that others read, too.
+struct Source<'f> {
+    file: &'f SharedFile,
+    offset: u64,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = rustix::io::pread(self.file, buffer, self.offset)?;
+        self.offset += bytes as u64;
+        Ok(bytes)
+    }
+}
+
+/// Takes no more than there is room for.
+struct Bounded<W> {
+    out: W,
+    room: u64,
+}
+
+impl<W: Write> Write for Bounded<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.room = self
+            .room
+            .checked_sub(buffer.len() as u64)
+            .ok_or_else(|| io::Error::other("it is too long once it is decoded"))?;
+        self.out.write_all(buffer)?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Whether content of this type gets smaller when it is coded: text in any form, and a few binary ones that nobody
+/// has compressed yet.
+#[must_use]
+pub fn is_compressible(media_type: &str) -> bool {
+    const OTHERS: [&str; 12] = [
+        "application/json",
+        "application/ld+json",
+        "application/manifest+json",
+        "application/xml",
+        "application/wasm",
+        "application/toml",
+        "application/yaml",
+        "application/x-ndjson",
+        "application/rtf",
+        "application/vnd.ms-fontobject",
+        "font/otf",
+        "font/ttf",
+    ];
+    let essence = media_type.split(';').next().unwrap_or_default().trim_end();
+    essence.starts_with("text/")
+        || essence.ends_with("+xml")
+        || essence.ends_with("+json")
+        || essence == "image/bmp"
+        || OTHERS.contains(&essence)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek;
+
+    use super::*;
+
+    fn stored(bytes: &[u8]) -> (Arc<SharedFile>, Stamp) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let stamp = Stamp::asked_for(file.as_fd()).unwrap();
+        (Arc::new(SharedFile::new(file.into())), stamp)
+    }
+
+    fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {
+        let (source, stamp) = stored(bytes);
+        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: i64::MAX };
+        let made = making.run()?;
+        assert_eq!(made.coding(), to);
+        let mut content = vec![0; usize::try_from(made.length()).unwrap()];
+        rustix::io::pread(made.file(), &mut content, 0)?;
+        Ok(content)
+    }
+
+    #[test]
+    fn what_is_coded_can_be_decoded() {
+        let plain: Vec<u8> =
+            (0..20_000_u32).flat_map(|number| (number / 7).to_string().into_bytes()).collect();
+        for coding in [Coding::Gzip, Coding::Brotli] {
+            let coded = make(&plain, Coding::Identity, coding).unwrap();
+            assert!(coded.len() < plain.len() / 3, "{coding:?}: {} of {}", coded.len(), plain.len());
+            assert!(make(&coded, coding, Coding::Identity).unwrap() == plain, "{coding:?}");
+        }
+        let coded = ruzstd::encoding::compress_to_vec(&*plain, ruzstd::encoding::CompressionLevel::Fastest);
+        assert!(make(&coded, Coding::Zstd, Coding::Identity).unwrap() == plain);
+    }
+
+    #[test]
+    fn what_is_broken_or_too_long_is_refused() {
+        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+            assert!(make(b"this is none of them", coding, Coding::Identity).is_err(), "{coding:?}");
+        }
+        let bomb = make(&vec![0; 80 << 20], Coding::Identity, Coding::Gzip);
+        // Coding is bounded by what comes out, so this is short.
+        let bomb = bomb.unwrap();
+        assert!(bomb.len() < 1 << 20);
+        assert!(make(&bomb, Coding::Gzip, Coding::Identity).is_err());
+        let cut = make(&[7; 5_000], Coding::Identity, Coding::Gzip).unwrap();
+        assert!(make(&cut[..cut.len() - 9], Coding::Gzip, Coding::Identity).is_err());
+    }
+
+    #[test]
+    fn a_source_that_is_another_version_is_refused() {
+        let (source, _) = stored(b"one");
+        let (_other, stamp) = stored(b"other");
+        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let (from, to) = (Coding::Identity, Coding::Gzip);
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: 0 };
+        assert!(making.run().is_err());
+    }
+
+    #[test]
+    fn text_is_worth_coding_and_pictures_are_not() {
+        for media_type in ["text/css; charset=utf-8", "image/svg+xml", "application/json", "application/wasm"]
+        {
+            assert!(is_compressible(media_type), "{media_type}");
+        }
+        for media_type in
+            ["image/png", "font/woff2", "application/zip", "application/octet-stream", "video/mp4"]
+        {
+            assert!(!is_compressible(media_type), "{media_type}");
+        }
+    }
+}
