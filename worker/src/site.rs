@@ -5,6 +5,7 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod listing;
 pub mod missing;
 pub mod opening;
 pub mod representation;
