@@ -7,14 +7,16 @@ use std::borrow::Cow;
 const UNKNOWN: &str = "application/octet-stream";
 
 /// Where the table has no type, a deprecated one, or one that browsers do not take.
-const CORRECTIONS: [(&str, &str); 14] = [
+const CORRECTIONS: [(&str, &str); 16] = [
     ("br", "application/x-brotli"),
     ("cjs", "text/javascript"),
+    ("deb", "application/vnd.debian.binary-package"),
     ("dtd", "application/xml-dtd"),
     ("m3u8", "application/vnd.apple.mpegurl"),
     ("m4a", "audio/mp4"),
     ("map", "application/json"),
     ("otf", "font/otf"),
+    ("rpm", "application/x-rpm"),
     ("tgz", "application/gzip"),
     ("toml", "application/toml"),
     ("ts", "video/mp2t"),
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn extensions_name_the_type_in_any_case() {
-        let table: [(&[u8], &str); 34] = [
+        let table: [(&[u8], &str); 36] = [
             (b"index.html", "text/html; charset=utf-8"),
             (b"INDEX.HTM", "text/html; charset=utf-8"),
             (b"a/b.d/style.Css", "text/css; charset=utf-8"),
@@ -96,6 +98,8 @@ mod tests {
             (b"v.mp4", "video/mp4"),
             (b"v.ts", "video/mp2t"),
             (b"d.pdf", "application/pdf"),
+            (b"p.deb", "application/vnd.debian.binary-package"),
+            (b"p.rpm", "application/x-rpm"),
             (b".config.yml", "application/yaml"),
         ];
         for (name, media_type) in table {

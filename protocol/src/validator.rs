@@ -26,10 +26,21 @@ impl EntityTag {
         let mtime_ns = i128::from(mtime_s) * 1_000_000_000 + i128::from(mtime_ns);
         // 96 bits keep all times apart, those before 1970 too, in two's complement.
         let mtime_ns = mtime_ns.cast_unsigned() & (u128::MAX >> 32);
+        Self::new(format_args!("\"{mtime_ns:x}-{size:x}\""))
+    }
+
+    /// The tag of content by a digest of it.
+    #[must_use]
+    pub fn from_digest(digest: u128) -> Self {
+        Self::new(format_args!("\"{digest:032x}\""))
+    }
+
+    /// What does not fit is cut off, and no caller has that much.
+    fn new(text: std::fmt::Arguments<'_>) -> Self {
         let mut bytes = [0; TAG_BYTES_MAX];
         let mut free = bytes.as_mut_slice();
         // Cannot fail: the array holds the widest numbers there are.
-        let _ = write!(free, "\"{mtime_ns:x}-{size:x}\"");
+        let _ = free.write_fmt(text);
         let length = u8::try_from(TAG_BYTES_MAX - free.len()).unwrap_or_default();
         Self { bytes, length }
     }
@@ -129,6 +140,18 @@ pub fn candidates(line: &[u8]) -> impl Iterator<Item = Candidate<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_makes_a_tag_of_fixed_length() {
+        let table: [(u128, &[u8]); 3] = [
+            (0, b"\"00000000000000000000000000000000\""),
+            (0xabc, b"\"00000000000000000000000000000abc\""),
+            (u128::MAX, b"\"ffffffffffffffffffffffffffffffff\""),
+        ];
+        for (digest, tag) in table {
+            assert_eq!(EntityTag::from_digest(digest).as_bytes(), tag);
+        }
+    }
 
     #[test]
     fn a_tag_tells_times_and_sizes_apart() {

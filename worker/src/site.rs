@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod fields;
 pub mod heads;
+pub mod listing;
 mod locate;
 pub mod making;
 pub mod missing;

@@ -31,6 +31,10 @@ const ATTEMPTS_CACHED: u32 = 2;
 const AS_FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// `PATH`, because nobody lists it, and so nobody need be allowed to.
 const AS_DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// To be listed, a directory has to be read.
+const AS_LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// `PATH`, because only its attributes are wanted, whatever it is.
+const AS_NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// Whether a call may wait for a disk or for another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +160,28 @@ impl Root {
         }
     }
 
+    /// Opens the directory that `path`, relative to the root, names, so that it can be listed. May wait.
+    ///
+    /// # Errors
+    /// The status to refuse the request with.
+    pub fn open_directory(&self, path: &CStr) -> Result<OwnedFd, Status> {
+        if self.only.is_some() {
+            return Err(Status::NotFound);
+        }
+        let path = if path.is_empty() { c"." } else { path };
+        self.open_beneath(path, AS_LIST, Patience::MayWait).map_err(refusal)
+    }
+
+    /// The attributes of what `path`, relative to the root, names, where links are followed as for a request.
+    /// May wait.
+    ///
+    /// # Errors
+    /// The status that a request for it would be refused with.
+    pub fn attributes(&self, path: &CStr) -> Result<Stat, Status> {
+        let file = self.open_beneath(path, AS_NAME, Patience::MayWait).map_err(refusal)?;
+        rustix::fs::fstat(&file).map_err(refusal)
+    }
+
     /// A directory that may be passed through, but not listed, is a directory all the same.
     fn open_any(&self, path: &CStr, patience: Patience) -> Result<OwnedFd, Errno> {
         match self.open_beneath(path, AS_FILE, patience) {
@@ -193,7 +219,8 @@ impl Only {
 }
 
 /// The status for an open that failed. Only what says something about *us* is a 5xx.
-fn refusal(errno: Errno) -> Status {
+#[must_use]
+pub fn refusal(errno: Errno) -> Status {
     match errno {
         Errno::ACCESS | Errno::PERM => Status::Forbidden,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Status::ServiceUnavailable,
@@ -280,6 +307,44 @@ mod tests {
         let any = Root::open(&path, Symlinks::Any).unwrap();
         assert_eq!(kind(&any, c"outside"), Ok("file"));
         assert_eq!(kind(&any, c"absolute"), Ok("file"));
+    }
+
+    #[test]
+    fn only_directories_below_the_root_can_be_listed() {
+        let (_outer, path) = tree();
+        let root = Root::open(&path, Symlinks::Inside).unwrap();
+        let table = [
+            (c"", None),
+            (c"dir", None),
+            (c"file", Some(Status::NotFound)),
+            (c"fifo", Some(Status::NotFound)),
+            (c"nothing", Some(Status::NotFound)),
+            (c"..", Some(Status::NotFound)),
+        ];
+        for (path, expected) in table {
+            assert_eq!(root.open_directory(path).err(), expected, "{path:?}");
+        }
+        let only = Root::open(&path.join("file"), Symlinks::Inside).unwrap();
+        assert_eq!(only.open_directory(c"").err(), Some(Status::NotFound));
+    }
+
+    #[test]
+    fn attributes_are_those_of_what_a_link_may_lead_to() {
+        let (_outer, path) = tree();
+        let table = [
+            (c"file", Symlinks::Never, Some(4)),
+            (c"inside", Symlinks::Inside, Some(4)),
+            (c"inside", Symlinks::Never, None),
+            (c"outside", Symlinks::Inside, None),
+            (c"outside", Symlinks::Any, Some(6)),
+            (c"loop", Symlinks::Any, None),
+            (c"dangling", Symlinks::Any, None),
+        ];
+        for (name, symlinks, size) in table {
+            let root = Root::open(&path, symlinks).unwrap();
+            let found = root.attributes(name).map(|stat| stat.st_size);
+            assert_eq!(found.ok(), size, "{name:?} with {symlinks:?}");
+        }
     }
 
     #[test]
