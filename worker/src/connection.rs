@@ -34,13 +34,13 @@ use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
 
 use crate::close::CloseReason;
-use crate::cold::Task;
 use crate::context::{Context, OUTPUT_BYTES};
 use crate::errands::Ticket;
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
 use crate::transport::Transport;
 pub use answering::Arrival;
+use answering::Inquiry;
 use waiting::Waiting;
 
 /// What becomes of a connection after a call.
@@ -73,8 +73,8 @@ pub struct Connection<T> {
     /// Input that is not used up: part of a head, or requests that wait for their turn.
     input: BytesMut,
     output: Output,
-    /// What has to be opened before the request can be answered, until a helper takes it.
-    errand: Option<Box<Task>>,
+    /// What is being found out before the request can be answered.
+    inquiry: Option<Box<Inquiry>>,
     /// The claim on what a helper is doing.
     ticket: Option<Ticket>,
     deadline_ms: u64,
@@ -103,7 +103,7 @@ impl<T: Transport> Connection<T> {
             http: Http1::new(),
             input: BytesMut::new(),
             output: Output::default(),
-            errand: None,
+            inquiry: None,
             ticket: None,
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
             peer,
@@ -318,7 +318,7 @@ impl<T: Transport> Connection<T> {
         match self.http.receive_head(input, &mut lines, &cx.limits) {
             Ok(Some((head, bytes))) => {
                 budget.exchanges = budget.exchanges.saturating_sub(1);
-                let is_answered = self.answer(&head, None, cx);
+                let is_answered = self.answer(&head, cx);
                 Some(if is_answered { bytes } else { 0 })
             }
             Ok(None) => None,

@@ -78,8 +78,8 @@ pub struct Asked<'r> {
     pub head: &'r RequestHead<'r>,
     /// When it came.
     pub clock: &'r Clock,
-    /// What a helper found out for it.
-    pub finding: Option<&'r Finding>,
+    /// What helpers have found out for it, in the order in which they were asked.
+    pub findings: &'r [Finding],
 }
 
 /// The files below one root.

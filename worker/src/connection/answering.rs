@@ -17,6 +17,19 @@ use crate::transport::Transport;
 
 /// What a request gets that no helper has time for.
 pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
+/// Errands that one request may need: a path, an application's page, the page of an error, each to be opened and then
+/// coded. Whoever needs more meets files that change faster than they can be opened.
+const ERRANDS_MAX: usize = 8;
+
+/// What is being found out for a request whose head is kept.
+#[derive(Debug, Default)]
+pub(super) struct Inquiry {
+    /// What nobody has been asked for yet.
+    task: Option<Box<Task>>,
+    /// What has been found out, so that nothing has to be found out again even if no cache keeps it.
+    findings: Vec<Finding>,
+}
+
 /// What came of an errand, for each of those who waited for it.
 #[derive(Debug)]
 pub enum Arrival {
@@ -41,18 +54,16 @@ impl Arrival {
 const HELPER_RETRY_MS: u64 = 250;
 
 impl<T: Transport> Connection<T> {
-    /// Answers a request, perhaps by what a helper found out for it. False if there is something to be found out
+    /// Answers a request, perhaps by what helpers have found out for it. False if there is something to be found out
     /// first: then the head is to be kept.
-    pub(super) fn answer(
-        &mut self,
-        head: &RequestHead<'_>,
-        finding: Option<&Finding>,
-        cx: &mut Context,
-    ) -> bool {
-        match cx.site.answer(&Asked { head, clock: &cx.clock, finding }) {
+    pub(super) fn answer(&mut self, head: &RequestHead<'_>, cx: &mut Context) -> bool {
+        let findings = self.inquiry.as_ref().map_or(&[][..], |inquiry| &inquiry.findings);
+        let has_asked_enough = findings.len() >= ERRANDS_MAX;
+        match cx.site.answer(&Asked { head, clock: &cx.clock, findings }) {
             Ok(answer) => self.put(head, &answer, cx),
+            Err(_) if has_asked_enough => self.put(head, &Answer::Refusal(UNAVAILABLE), cx),
             Err(task) => {
-                self.errand = Some(task);
+                self.inquiry.get_or_insert_default().task = Some(task);
                 return false;
             }
         }
@@ -62,6 +73,7 @@ impl<T: Transport> Connection<T> {
     /// Puts out the response to a request.
     #[inline]
     fn put(&mut self, head: &RequestHead<'_>, answer: &Answer, cx: &mut Context) {
+        self.inquiry = None;
         if cx.is_draining || ends_connection(head, answer) {
             self.http.close_after();
         }
@@ -107,7 +119,8 @@ impl<T: Transport> Connection<T> {
 
     /// What a helper has to do before the connection can go on, after [`Fate::Help`].
     pub fn task(&mut self) -> Option<Task> {
-        self.errand.take().map(|task| *task).or_else(|| self.output.task())
+        let task = self.inquiry.as_mut().and_then(|inquiry| inquiry.task.take());
+        task.map(|task| *task).or_else(|| self.output.task())
     }
 
     /// A helper has taken the task.
@@ -133,7 +146,10 @@ impl<T: Transport> Connection<T> {
     pub fn resume(&mut self, arrival: &Arrival, cx: &mut Context) -> Fate {
         self.ticket = None;
         match arrival {
-            Arrival::Found(finding) => self.answer_kept(finding, cx),
+            Arrival::Found(finding) => {
+                self.inquiry.get_or_insert_default().findings.push(finding.clone());
+                self.with_kept_head(cx, Self::answer)
+            }
             Arrival::Content(outcome) => {
                 self.waiting = Waiting::None;
                 match self.output.resume(outcome) {
@@ -144,12 +160,6 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Answers the request whose head was kept, and goes on; or asks for something else to be found out, within
-    /// what is left of the time for it.
-    fn answer_kept(&mut self, finding: &Finding, cx: &mut Context) -> Fate {
-        self.with_kept_head(cx, |connection, head, cx| connection.answer(head, Some(finding), cx))
-    }
-
     /// Refuses the request whose head was kept, as nobody has the time for it, and goes on.
     pub(super) fn refuse_kept(&mut self, cx: &mut Context) -> Fate {
         self.with_kept_head(cx, |connection, head, cx| {
@@ -158,6 +168,8 @@ impl<T: Transport> Connection<T> {
         })
     }
 
+    /// Answers the request whose head was kept, and goes on; or asks for something else to be found out, within what
+    /// is left of the time for it.
     fn with_kept_head(
         &mut self,
         cx: &mut Context,

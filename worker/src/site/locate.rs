@@ -92,7 +92,8 @@ impl Site {
     /// What is at `self.path`, which is kept under `self.key`.
     pub(super) fn locate_by_key(&mut self, wanted: Wanted, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         (self.path_bytes, self.wanted) = (self.path.len(), wanted);
-        if let Some(finding) = asked.finding.filter(|finding| *finding.key == *self.key) {
+        // Of two with the same key, the later one is about what was made of the earlier one.
+        if let Some(finding) = asked.findings.iter().rfind(|finding| *finding.key == *self.key) {
             return self.locate_found(finding, asked);
         }
         let clock = asked.clock;
