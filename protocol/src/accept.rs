@@ -3,7 +3,7 @@
 //! Owns `Accept` (RFC 9110 §12.5.1) and `Sec-Fetch-Mode` (W3C Fetch Metadata §2.2), as far as a directory
 //! listing and a single-page application need them.
 
-use crate::field::{self, Fields, Name};
+use crate::field::{self, Fields, RareName};
 use crate::method::Method;
 
 /// A form in which something can be said.
@@ -43,20 +43,18 @@ pub fn preferred(fields: &Fields<'_>) -> Format {
 /// the browser says so, or, if it does not say anything about it, `Accept` names `text/html`.
 #[must_use]
 pub fn is_navigation(method: Method, fields: &Fields<'_>) -> bool {
-    let is_page_wanted = || matches!(closest(fields, Format::Html), Some((Fit::Exact, 1..)));
-    method.is_retrieval()
-        && if fields.has(Name::SecFetchMode) {
-            fields.only(Name::SecFetchMode) == Some(b"navigate")
-        } else {
-            is_page_wanted()
-        }
+    let is_page_wanted = match fields.find_all(RareName::SecFetchMode).next() {
+        Some(_) => fields.find_only(RareName::SecFetchMode) == Some(b"navigate"),
+        None => matches!(closest(fields, Format::Html), Some((Fit::Exact, 1..))),
+    };
+    method.is_retrieval() && is_page_wanted
 }
 
 /// How closely the closest range fits, and its weight in thousandths. Malformed members are passed over;
 /// parameters do not narrow a range, as none of them tells two kinds of listing apart. Of equally close ranges
 /// the one of the greatest weight counts.
 fn closest(fields: &Fields<'_>, format: Format) -> Option<(Fit, u16)> {
-    let members = fields.all(Name::Accept).flat_map(field::tokens).filter_map(field::weighted);
+    let members = fields.find_all(RareName::Accept).flat_map(field::tokens).filter_map(field::weighted);
     members.filter_map(|(range, weight)| Some((fit(range, format)?, weight))).max()
 }
 

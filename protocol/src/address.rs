@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::field::{self, Fields, Name};
+use crate::field::{self, Fields, RareName};
 
 /// The addresses that begin with the same bits (RFC 4632 §3.1, RFC 4291 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,8 +169,8 @@ pub fn client(peer: IpAddr, fields: &Fields<'_>, trusted: &[Cidr], by: Forwarded
         return peer;
     }
     let name = match by {
-        ForwardedBy::XForwardedFor => Name::XForwardedFor,
-        ForwardedBy::Forwarded => Name::Forwarded,
+        ForwardedBy::XForwardedFor => RareName::XForwardedFor,
+        ForwardedBy::Forwarded => RareName::Forwarded,
     };
     let entry = |text| match by {
         ForwardedBy::XForwardedFor => node(text),
@@ -179,7 +179,7 @@ pub fn client(peer: IpAddr, fields: &Fields<'_>, trusted: &[Cidr], by: Forwarded
     // Walked from the left, so that each entry is read once: what lies to the left of one that ends the search
     // is forgotten.
     let mut found = None;
-    for address in fields.all(name).flat_map(field::tokens).map(entry) {
+    for address in fields.find_all(name).flat_map(field::tokens).map(entry) {
         found = match address {
             Some(address) if is_trusted(address) => found.or(Some(address)),
             untrusted_or_none => untrusted_or_none,

@@ -2,7 +2,7 @@
 //!
 //! Owns the codings, their names on the wire and on disk, and the negotiation. Never compresses anything.
 
-use crate::field::{self, Fields, Name};
+use crate::field::{self, Fields, RareName};
 
 /// A content coding, in the order in which we prefer them when the client has no preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +127,7 @@ impl Preferences {
     #[must_use]
     pub fn of(fields: &Fields<'_>) -> Self {
         let mut preferences = Self { is_absent: true, named: [None; 4], asterisk: None };
-        for value in fields.all(Name::AcceptEncoding) {
+        for value in fields.find_all(RareName::AcceptEncoding) {
             preferences.is_absent = false;
             for (token, weight) in field::tokens(value).filter_map(field::weighted) {
                 let place = match Coding::from_token(token) {

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::field::{Fields, Name};
+use crate::field::{Fields, RareName};
 use crate::http1::head::RequestHead;
 use crate::method::Method;
 use crate::target;
@@ -112,7 +112,7 @@ impl Origins {
         match self {
             Self::Any => Some(Grant::Any),
             Self::These(origins) => {
-                let asking = fields.only(Name::Origin)?;
+                let asking = fields.find_only(RareName::Origin)?;
                 let origin = origins.iter().find(|origin| origin.0.as_bytes() == asking)?;
                 Some(Grant::Origin(&origin.0))
             }
@@ -133,11 +133,11 @@ pub struct Preflight<'b> {
 /// Any other OPTIONS is about the resource.
 #[must_use]
 pub fn preflight<'b>(head: &RequestHead<'b>) -> Option<Preflight<'b>> {
-    let is_asked = head.method == Method::Options && head.fields.only(Name::Origin).is_some();
-    let method = head.fields.only(Name::AccessControlRequestMethod).filter(|_| is_asked)?;
+    let is_asked = head.method == Method::Options && head.fields.find_only(RareName::Origin).is_some();
+    let method = head.fields.find_only(RareName::AccessControlRequestMethod).filter(|_| is_asked)?;
     Some(Preflight {
         method: Method::from_token(method),
-        field_names: head.fields.only(Name::AccessControlRequestHeaders),
+        field_names: head.fields.find_only(RareName::AccessControlRequestHeaders),
     })
 }
 

@@ -1,9 +1,8 @@
 //! The field section of a request (RFC 9110 §5): borrowed lines, and a set of the names we know.
 //!
-//! Each line is classified once, when the head is decoded; asking for a field that every request is asked about
-//! then costs one bit test if it is absent, a look into a table if it came once, and nothing is hashed or copied.
-//! Fields that only some sites ask about are not noted, so that the others need not pay; they are looked for when
-//! somebody asks.
+//! Each line is classified once, when the head is decoded; asking for a field that is absent then costs one
+//! bit test, asking for one that came once a look into a table, and nothing is hashed or copied. Fields that
+//! only some sites ask about are not classified, so that the others need not pay: they are searched for.
 
 use httparse::Header;
 
@@ -12,7 +11,7 @@ use crate::limits::FIELDS_CEILING;
 /// Every line has its number.
 const _: () = assert!(FIELDS_CEILING <= u8::MAX as usize + 1);
 
-/// The field names that decide anything here. All others are passed over.
+/// The field names that every request is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Name {
@@ -42,25 +41,6 @@ pub enum Name {
     TransferEncoding,
     /// `If-Unmodified-Since`
     IfUnmodifiedSince,
-    // From here on: not noted.
-    /// `Accept-Encoding`
-    AcceptEncoding,
-    /// `Accept`
-    Accept,
-    /// `Sec-Fetch-Mode`
-    SecFetchMode,
-    /// `Authorization`
-    Authorization,
-    /// `Forwarded`
-    Forwarded,
-    /// `X-Forwarded-For`
-    XForwardedFor,
-    /// `Origin`
-    Origin,
-    /// `Access-Control-Request-Method`
-    AccessControlRequestMethod,
-    /// `Access-Control-Request-Headers`
-    AccessControlRequestHeaders,
 }
 
 impl Name {
@@ -81,20 +61,11 @@ impl Name {
             Self::IfModifiedSince => "if-modified-since",
             Self::TransferEncoding => "transfer-encoding",
             Self::IfUnmodifiedSince => "if-unmodified-since",
-            Self::AcceptEncoding => "accept-encoding",
-            Self::Accept => "accept",
-            Self::SecFetchMode => "sec-fetch-mode",
-            Self::Authorization => "authorization",
-            Self::Forwarded => "forwarded",
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Origin => "origin",
-            Self::AccessControlRequestMethod => "access-control-request-method",
-            Self::AccessControlRequestHeaders => "access-control-request-headers",
         }
     }
 
     /// Classifies a field name, which must be a token; field names are case-insensitive (RFC 9110 §5.1). The
-    /// length alone rules out all but one or two candidates. Names that are not noted are not found.
+    /// length alone rules out all but one or two candidates.
     #[must_use]
     pub fn from_token(name: &[u8]) -> Option<Self> {
         let candidates: &[Self] = match name.len() {
@@ -113,15 +84,52 @@ impl Name {
         candidates.iter().copied().find(|known| is_same_token(name, known.as_str().as_bytes()))
     }
 
-    /// How many are noted when the head is decoded.
-    const NOTED: usize = Self::AcceptEncoding as usize;
-
-    const fn is_noted(self) -> bool {
-        (self as usize) < Self::NOTED
-    }
+    /// How many there are.
+    const COUNT: usize = Self::IfUnmodifiedSince as usize + 1;
 
     const fn bit(self) -> u32 {
         1 << self as u32
+    }
+}
+
+/// The field names that only some sites ask about. Each question costs a walk over the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RareName {
+    /// `Accept-Encoding`
+    AcceptEncoding,
+    /// `Accept`
+    Accept,
+    /// `Sec-Fetch-Mode`
+    SecFetchMode,
+    /// `Authorization`
+    Authorization,
+    /// `Forwarded`
+    Forwarded,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Origin`
+    Origin,
+    /// `Access-Control-Request-Method`
+    AccessControlRequestMethod,
+    /// `Access-Control-Request-Headers`
+    AccessControlRequestHeaders,
+}
+
+impl RareName {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AcceptEncoding => "accept-encoding",
+            Self::Accept => "accept",
+            Self::SecFetchMode => "sec-fetch-mode",
+            Self::Authorization => "authorization",
+            Self::Forwarded => "forwarded",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Origin => "origin",
+            Self::AccessControlRequestMethod => "access-control-request-method",
+            Self::AccessControlRequestHeaders => "access-control-request-headers",
+        }
     }
 }
 
@@ -133,7 +141,7 @@ pub struct Fields<'b> {
     /// The names of several lines.
     repeated: u32,
     /// Where the first line of each name is that is present.
-    first: [u8; Name::NOTED],
+    first: [u8; Name::COUNT],
 }
 
 impl<'b> Fields<'b> {
@@ -141,7 +149,7 @@ impl<'b> Fields<'b> {
     /// where.
     #[must_use]
     pub fn new(lines: &'b [Header<'b>]) -> Self {
-        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::NOTED] };
+        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::COUNT] };
         for (at, line) in lines.iter().enumerate() {
             if let Some(name) = Name::from_token(line.name.as_bytes()) {
                 fields.note(name, at);
@@ -161,8 +169,8 @@ impl<'b> Fields<'b> {
 
     /// Whether there is at least one line of that name.
     #[must_use]
-    pub fn has(&self, name: Name) -> bool {
-        if name.is_noted() { self.present & name.bit() != 0 } else { self.get(name).is_some() }
+    pub const fn has(&self, name: Name) -> bool {
+        self.present & name.bit() != 0
     }
 
     /// Whether there is at least one line of any of these names.
@@ -174,10 +182,7 @@ impl<'b> Fields<'b> {
     /// The value of the first line of that name, without surrounding white space.
     #[must_use]
     pub fn get(&self, name: Name) -> Option<&'b [u8]> {
-        if !name.is_noted() {
-            return self.unnoted(name).next();
-        }
-        if self.present & name.bit() == 0 {
+        if !self.has(name) {
             return None;
         }
         self.lines.get(usize::from(*self.first.get(name as usize)?)).map(|line| trim(line.value))
@@ -187,31 +192,34 @@ impl<'b> Fields<'b> {
     /// could be relied on (RFC 9110 §5.3).
     #[must_use]
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
-        if name.is_noted() {
-            return if self.repeated & name.bit() == 0 { self.get(name) } else { None };
-        }
-        let mut values = self.unnoted(name);
-        values.next().filter(|_| values.next().is_none())
+        if self.repeated & name.bit() == 0 { self.get(name) } else { None }
     }
 
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let only = self.only(name);
-        let has_several = if name.is_noted() { self.repeated & name.bit() != 0 } else { only.is_none() };
-        let lines = if has_several { self.lines } else { &[] };
-        only.into_iter().chain(values(lines, name))
+        let lines = if self.has(name) && only.is_none() { self.lines } else { &[] };
+        let several = lines
+            .iter()
+            .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
+            .map(|line| trim(line.value));
+        only.into_iter().chain(several)
     }
 
-    fn unnoted(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        values(self.lines, name)
+    /// Searches for the values of all lines of a name, in their order.
+    pub fn find_all(&self, name: RareName) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        self.lines
+            .iter()
+            .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
+            .map(|line| trim(line.value))
     }
-}
 
-fn values<'b>(lines: &'b [Header<'b>], name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-    lines
-        .iter()
-        .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
-        .map(|line| trim(line.value))
+    /// Searches for the value of the only line of a name; as [`Fields::only`].
+    #[must_use]
+    pub fn find_only(&self, name: RareName) -> Option<&'b [u8]> {
+        let mut values = self.find_all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
 }
 
 /// Compares a token with one in lower case. Of the characters of a token, the sixth bit makes only letters equal
@@ -299,21 +307,17 @@ mod tests {
 
     #[test]
     fn every_known_name_is_found_in_any_case() {
-        for (index, name) in ALL.into_iter().enumerate() {
-            assert_eq!(name as usize, index);
+        for index in 0..=Name::IfUnmodifiedSince as u32 {
+            let name = ALL[index as usize];
+            assert_eq!(name as u32, index);
             let shouted = name.as_str().to_ascii_uppercase();
-            assert_eq!(Name::from_token(shouted.as_bytes()), name.is_noted().then_some(name), "{shouted}");
-            let lines = [line("X", b"1"), line(&shouted, b" 2"), line(name.as_str(), b"3")];
-            let fields = Fields::new(&lines);
-            assert!(fields.has(name) && !Fields::new(&lines[..1]).has(name), "{shouted}");
-            assert_eq!(fields.all(name).collect::<Vec<_>>(), [b"2", b"3"], "{shouted}");
-            assert_eq!(ALL.into_iter().filter(|&other| fields.has(other)).count(), 1, "{shouted}");
+            assert_eq!(Name::from_token(shouted.as_bytes()), Some(name), "{shouted}");
         }
         assert_eq!(Name::from_token(b"hosts"), None);
         assert_eq!(Name::from_token(b""), None);
     }
 
-    const ALL: [Name; 22] = [
+    const ALL: [Name; 13] = [
         Name::Host,
         Name::Range,
         Name::Expect,
@@ -327,15 +331,6 @@ mod tests {
         Name::IfModifiedSince,
         Name::TransferEncoding,
         Name::IfUnmodifiedSince,
-        Name::AcceptEncoding,
-        Name::Accept,
-        Name::SecFetchMode,
-        Name::Authorization,
-        Name::Forwarded,
-        Name::XForwardedFor,
-        Name::Origin,
-        Name::AccessControlRequestMethod,
-        Name::AccessControlRequestHeaders,
     ];
 
     #[test]
@@ -348,6 +343,21 @@ mod tests {
         assert_eq!(fields.get(Name::Host), None);
         assert_eq!((fields.only(Name::IfMatch), fields.only(Name::Host)), (None, None));
         assert_eq!(Fields::new(&lines[..2]).only(Name::IfMatch), Some(&b"\"a\""[..]));
+    }
+
+    #[test]
+    fn a_field_is_found_wherever_it_stands() {
+        for at in [0, 1, FIELDS_CEILING - 1] {
+            let mut lines = vec![line("X", b"1"); FIELDS_CEILING];
+            lines[at] = line("Range", b" y ");
+            let fields = Fields::new(&lines);
+            assert_eq!(
+                (fields.get(Name::Range), fields.only(Name::Range)),
+                (Some(&b"y"[..]), Some(&b"y"[..]))
+            );
+            assert_eq!(fields.all(Name::Range).collect::<Vec<_>>(), [b"y"]);
+            assert!(fields.has_any([Name::Host, Name::Range]) && !fields.has_any([Name::Host, Name::Expect]));
+        }
     }
 
     #[test]
@@ -385,17 +395,27 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_found_wherever_it_stands() {
-        for at in [0, 1, FIELDS_CEILING - 1] {
-            let mut lines = vec![line("X", b"1"); FIELDS_CEILING];
-            lines[at] = line("Range", b" y ");
+    fn a_rare_field_is_found_in_any_case() {
+        let names = [
+            RareName::AcceptEncoding,
+            RareName::Accept,
+            RareName::SecFetchMode,
+            RareName::Authorization,
+            RareName::Forwarded,
+            RareName::XForwardedFor,
+            RareName::Origin,
+            RareName::AccessControlRequestMethod,
+            RareName::AccessControlRequestHeaders,
+        ];
+        for name in names {
+            let shouted = name.as_str().to_ascii_uppercase();
+            let lines = [line("X", b"1"), line(&shouted, b" 2"), line(name.as_str(), b"3")];
             let fields = Fields::new(&lines);
-            assert_eq!(
-                (fields.get(Name::Range), fields.only(Name::Range)),
-                (Some(&b"y"[..]), Some(&b"y"[..]))
-            );
-            assert_eq!(fields.all(Name::Range).collect::<Vec<_>>(), [b"y"]);
-            assert!(fields.has_any([Name::Host, Name::Range]) && !fields.has_any([Name::Host, Name::Expect]));
+            assert_eq!(fields.find_all(name).collect::<Vec<_>>(), [b"2", b"3"], "{shouted}");
+            assert_eq!(fields.find_only(name), None, "{shouted}");
+            assert_eq!(Fields::new(&lines[..2]).find_only(name), Some(&b"2"[..]), "{shouted}");
+            assert_eq!(Fields::new(&lines[..1]).find_only(name), None, "{shouted}");
+            assert_eq!(names.into_iter().filter(|&other| fields.find_all(other).next().is_some()).count(), 1);
         }
     }
 

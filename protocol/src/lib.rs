@@ -35,7 +35,7 @@ pub mod validator;
 pub mod version;
 
 pub use error::RequestError;
-pub use field::{Fields, Name};
+pub use field::{Fields, Name, RareName};
 pub use http1::Http1;
 pub use http1::head::RequestHead;
 pub use limits::Limits;

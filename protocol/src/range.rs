@@ -215,11 +215,11 @@ fn last_bytes(suffix: u64, length: u64) -> Selection {
 
 /// A decimal number. One that is too large for 64 bits becomes the largest: no length reaches it.
 fn number(digits: &[u8]) -> Option<u64> {
-    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| {
-        digits
-            .iter()
-            .fold(0, |value: u64, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
-    })
+    let value = digits.iter().try_fold(0_u64, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| value.saturating_mul(10).saturating_add(u64::from(digit)))
+    });
+    value.filter(|_| !digits.is_empty())
 }
 
 fn split_once(value: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {

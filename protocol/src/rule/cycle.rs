@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::{Action, Pattern, Piece, Rule, Segment};
 use crate::target;
 
+/// A path that has grown longer than this is followed no further: no server takes it, so it leads nowhere.
+const PATH_BYTES_MAX: usize = 8192;
 /// Redirects that a browser follows before it gives up (Fetch standard §4.4).
 const REDIRECTS_MAX: usize = 20;
 /// A word that is unlikely to be in a rule; if it is, that is one path less that is tried.
@@ -27,7 +29,7 @@ pub struct Loop {
 /// slash of a directory does, is not known here.
 ///
 /// - **What it finds is real:** the path is followed by the very code that serves. It comes back to where it
-///   was, or goes on for more redirects than a browser follows.
+///   was, or goes on for more redirects than a browser follows, or grows beyond 8 KiB.
 /// - **If no target can match patterns in a circle, there is no loop,** and None is a proof. Targets and
 ///   patterns are compared by segments; a segment with a capture in it is taken for any segment, a `*` at the
 ///   end for any path.
@@ -182,6 +184,9 @@ fn follow(rules: &[Rule], start: Vec<u8>) -> Option<Loop> {
             entry = before;
             break;
         }
+        if next.0.len() > PATH_BYTES_MAX {
+            break;
+        }
         seen.push(next);
     }
     let (path, is_directory) = seen.get(entry)?;
@@ -269,6 +274,15 @@ mod tests {
         ];
         for texts in table {
             assert_eq!(find_loop(&rules(texts)), None, "{texts:?}");
+        }
+    }
+
+    /// Twenty redirects would make it a million times as long, or ten quintillion times.
+    #[test]
+    fn a_path_that_doubles_is_not_followed_to_the_end_of_memory() {
+        for target in ["/a/$1/$1", "/a$1$1$1$1$1$1$1$1$1"] {
+            let found = find_loop(&rules(&[&format!("/* -> {target}")]));
+            assert!(found.is_some_and(|found| found.rules == [0] && found.path.len() < 100), "{target}");
         }
     }
 

@@ -151,7 +151,8 @@ fn redirect(rule: &Rule, path: &[u8], is_directory: bool, to: &str) {
     assert_eq!(&here[..end], again);
 }
 
-/// A loop that is found is one: a client that starts there is sent on for as long as it likes.
+/// A loop that is found is one: a client that starts there is sent on for as long as it likes, or for as long as
+/// anybody takes its path.
 fn endless(rules: &[Rule]) {
     let Some(found) = find_loop(rules) else { return };
     assert!(!found.rules.is_empty());
@@ -166,5 +167,8 @@ fn endless(rules: &[Rule]) {
         assert!(at.starts_with(b"/"));
         let end = at.iter().position(|byte| b"?#".contains(byte)).unwrap_or(at.len());
         at.truncate(end);
+        if at.len() > 8192 {
+            break;
+        }
     }
 }
