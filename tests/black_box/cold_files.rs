@@ -51,12 +51,18 @@ fn what_is_missing_on_a_slow_disk_is_missing_whatever_is_remembered() {
     let test = "cold_files::what_is_missing_on_a_slow_disk_is_missing_whatever_is_remembered";
     for remembered in ["0", "1s"] {
         let tree = Tree::new(&[]);
-        let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(5))) else { return };
+        let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(5))) else {
+            return;
+        };
         let server = Server::start(&["-t", "1", "--cache-check", remembered, "--spa"], &tree.path("root"));
         let mut client = server.connect();
         let navigation = ["Accept: text/html"];
         for target in ["/none.bin", &format!("/{}", "n".repeat(200)), "/small-1.bin/x"] {
-            assert_eq!(client.get_with(target, &navigation).status, 404, "{target}, remembered for {remembered}");
+            assert_eq!(
+                client.get_with(target, &navigation).status,
+                404,
+                "{target}, remembered for {remembered}"
+            );
         }
         client.download("/small-1.bin", &fs.content("small-1.bin"));
         expect_loops_never_asked(&fs);

@@ -63,17 +63,29 @@ impl<T: Transport> Connection<T> {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put(head, &Answer::Refusal(UNAVAILABLE), cx),
             Err(task) => {
-                self.inquiry.get_or_insert_default().task = Some(task);
+                self.inquire(task);
                 return false;
             }
         }
         true
     }
 
+    #[cold]
+    fn inquire(&mut self, task: Box<Task>) {
+        self.inquiry.get_or_insert_default().task = Some(task);
+    }
+
+    #[cold]
+    fn end_inquiry(&mut self) {
+        self.inquiry = None;
+    }
+
     /// Puts out the response to a request.
     #[inline]
     fn put(&mut self, head: &RequestHead<'_>, answer: &Answer, cx: &mut Context) {
-        self.inquiry = None;
+        if self.inquiry.is_some() {
+            self.end_inquiry();
+        }
         if cx.is_draining || ends_connection(head, answer) {
             self.http.close_after();
         }
