@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::client::{Client, eventually, request};
@@ -68,33 +68,38 @@ impl Latencies {
     }
 }
 
-/// Fetches files that were never asked for before, comparing every byte, while `during` runs. Returns what that
-/// returned, and the bytes a second of all clients together.
+/// Fetches files that were never asked for before while `during` runs, and compares every byte afterwards, so that the
+/// clients leave the processors to what is measured. Returns what `during` returned, and the bytes a second of all
+/// clients together.
 fn while_cold_files_are_fetched<R>(
     server: SocketAddr,
     fs: &SlowFs,
     next: &AtomicU64,
     during: impl FnOnce() -> R,
 ) -> (R, f64) {
-    let (is_over, fetched) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let is_over = AtomicBool::new(false);
     let start = Instant::now();
-    let result = std::thread::scope(|scope| {
-        for _ in 0..COLD_CLIENTS {
-            scope.spawn(|| {
-                let mut client = Client::connect(server);
-                client.patience(Duration::from_secs(60));
-                while !is_over.load(Ordering::Relaxed) {
-                    let name = format!("large-{}.bin", next.fetch_add(1, Ordering::Relaxed));
-                    client.download(&format!("/cold/{name}"), &fs.content(&name));
-                    fetched.fetch_add(LARGE_BYTES, Ordering::Relaxed);
-                }
-            });
+    let fetch = || {
+        let mut client = Client::connect(server);
+        client.patience(Duration::from_secs(60));
+        let mut fetched = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let name = format!("large-{}.bin", next.fetch_add(1, Ordering::Relaxed));
+            fetched.push((client.get(&format!("/cold/{name}")), name));
         }
+        fetched
+    };
+    let (result, fetched) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..COLD_CLIENTS).map(|_| scope.spawn(fetch)).collect();
         let result = during();
         is_over.store(true, Ordering::Relaxed);
-        result
+        let fetched = clients.into_iter().flat_map(|client| client.join().expect("a client"));
+        (result, fetched.collect::<Vec<_>>())
     });
-    let throughput = fetched.into_inner() as f64 / start.elapsed().as_secs_f64();
+    let throughput = (fetched.len() * LARGE_BYTES) as f64 / start.elapsed().as_secs_f64();
+    for (response, name) in fetched {
+        assert!(response.status == 200 && response.content == fs.content(&name), "{name} differs");
+    }
     (result, throughput)
 }
 
