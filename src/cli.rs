@@ -2,9 +2,11 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod command;
 mod content;
 mod environment;
 mod listen;
+mod url;
 mod value;
 
 use std::ffi::OsString;
@@ -13,12 +15,14 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
+pub(crate) use command::{Command, Healthcheck, Man, definition};
 pub(crate) use content::Content;
 pub(crate) use listen::Listen;
 
 use crate::show::{plain, quoted};
+use command::serving;
 use listen::{parse_host, parse_listen};
 use value::{
     number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_switch,
@@ -274,7 +278,16 @@ impl Cli {
         T: Into<OsString> + Clone,
     {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let matches = environment::matches(&definition(), &arguments).map_err(on_one_line)?;
+        Self::read_as(&serving(), &arguments, port_variable).map(|(cli, _)| cli)
+    }
+
+    /// The same for a command that takes these flags, and maybe others, which are left in the matches.
+    fn read_as(
+        definition: &clap::Command,
+        arguments: &[OsString],
+        port_variable: Option<OsString>,
+    ) -> Result<(Self, ArgMatches), clap::Error> {
+        let matches = environment::matches(definition, arguments).map_err(on_one_line)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let Some(root) = cli.root_argument.take() {
             if is_flag(&matches, "root") {
@@ -285,7 +298,7 @@ impl Cli {
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
         cli.settle_level(&matches)?;
-        Ok(cli)
+        Ok((cli, matches))
     }
 
     /// A flag beats the environment, and `log_level` beats its shorthands.
@@ -347,20 +360,15 @@ impl Cli {
                 let value = quoted(variable.display());
                 format!("invalid value {value} for the variable PORT: it must be a number from 0 to 65535")
             };
-            self.port = Some(port.ok_or_else(|| definition().error(ErrorKind::ValueValidation, message()))?);
+            self.port = Some(port.ok_or_else(|| serving().error(ErrorKind::ValueValidation, message()))?);
         }
         Ok(())
     }
 }
 
-/// The variables follow one rule, which the help states once.
-fn definition() -> clap::Command {
-    Cli::command().mut_args(|argument| argument.hide_env(true))
-}
-
 /// What to say of each variable that looks like one of ours and is not.
 pub(crate) fn strange_variables() -> Vec<String> {
-    environment::strangers(&definition())
+    environment::strangers(&serving())
 }
 
 /// The error, with nothing in what it quotes that a terminal obeys.
@@ -379,7 +387,7 @@ fn is_flag(matches: &ArgMatches, id: &str) -> bool {
 }
 
 fn conflict(message: &str) -> clap::Error {
-    definition().error(ErrorKind::ArgumentConflict, message)
+    serving().error(ErrorKind::ArgumentConflict, message)
 }
 
 #[cfg(test)]
@@ -400,12 +408,12 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        definition().debug_assert();
+        serving().debug_assert();
     }
 
     #[test]
     fn every_long_flag_has_its_variable_and_its_heading() {
-        for argument in definition().get_arguments() {
+        for argument in serving().get_arguments() {
             let Some(long) = argument.get_long() else { continue };
             let variable = format!("ONELOOP_{}", long.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{long}");

@@ -2,6 +2,7 @@
 //! `acceptor` → `worker` → `protocol`.
 
 mod cli;
+mod command;
 mod os;
 mod server;
 mod settings;
@@ -17,7 +18,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use cli::{Cli, Level};
+use cli::{Cli, Command, Level};
 use os::Signals;
 use server::REPORT;
 use settings::{Machine, Settings};
@@ -25,12 +26,18 @@ use settings::{Machine, Settings};
 fn main() -> ExitCode {
     // First of all: until then they end the process.
     let signals = Signals::keep();
-    let cli = match Cli::read(std::env::args_os(), std::env::var_os("PORT")) {
-        Ok(cli) => cli,
+    let command = match Command::read(std::env::args_os(), std::env::var_os("PORT")) {
+        Ok(command) => command,
         Err(error) => error.exit(),
     };
-    match run(&cli, signals) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = match &command {
+        Command::Serve(cli) => run(cli, signals).map(|()| ExitCode::SUCCESS),
+        Command::Healthcheck(asked) => command::healthcheck::run(asked),
+        Command::Completions(shell) => command::manual::completions(*shell),
+        Command::Man(asked) => command::manual::page(asked),
+    };
+    match result {
+        Ok(code) => code,
         Err(error) => {
             // Nobody may be listening, which changes nothing.
             let _ = writeln!(io::stderr(), "oneloop: {error}");

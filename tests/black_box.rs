@@ -35,6 +35,7 @@ mod black_box {
     mod paths;
     mod ranges;
     mod routing;
+    mod several_ranges;
     mod syntax;
 
     // How connections, files and the process behave over time.

@@ -50,6 +50,10 @@ fn blame(definition: &Command, given: &ArgMatches) -> Option<clap::Error> {
     heard.into_iter().find_map(|argument| {
         let alone = hearing(definition, |other| other.get_id() == argument.get_id());
         let mut error = alone.try_get_matches_from([definition.get_name()]).err()?;
+        if error.kind() == ErrorKind::MissingRequiredArgument {
+            // Only the command line can give that.
+            return None;
+        }
         let variable = argument.get_env()?.display().to_string();
         if error.kind() == ErrorKind::InvalidUtf8 {
             let message = format!("the value of the variable '{variable}' is not UTF-8");

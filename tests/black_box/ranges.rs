@@ -4,7 +4,6 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 
 use super::client::{Client, request};
 use super::date::imf_fixdate;
-use super::response::Response;
 use super::server::Server;
 use super::tree::{Tree, pattern};
 
@@ -186,86 +185,6 @@ fn if_range_needs_the_exact_validator() {
     }
     let beyond = client.get_with("/a.bin", &["Range: bytes=1000-", "If-Range: \"other\""]);
     assert_eq!(beyond.status, 200, "a range that does not apply cannot be unsatisfiable");
-}
-
-/// The parts of a `multipart/byteranges` response, each with its first and last position.
-#[track_caller]
-fn parts(response: &Response, length: usize) -> Vec<(usize, usize)> {
-    let boundary =
-        response.require("Content-Type").split_once("boundary=").expect("a boundary").1.trim_matches('"');
-    assert!((1..=70).contains(&boundary.len()), "RFC 2046 §5.1.1");
-    let whole = pattern(length);
-    let mut rest = response.content.as_slice();
-    let mut found = Vec::new();
-    let opening = format!("--{boundary}\r\n");
-    rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
-    while let Some(part) = rest.strip_prefix(opening.as_bytes()) {
-        let end = part.windows(4).position(|window| window == b"\r\n\r\n").expect("the end of a part's head");
-        let head = std::str::from_utf8(&part[..end]).expect("an ASCII head");
-        let lines: Vec<(&str, &str)> = head.split("\r\n").filter_map(|line| line.split_once(": ")).collect();
-        let field = |name: &str| lines.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        let (_, range) = field("Content-Range").expect("Content-Range in the part");
-        let (positions, total) =
-            range.strip_prefix("bytes ").and_then(|range| range.split_once('/')).expect("a range");
-        assert_eq!(total, length.to_string());
-        let (first, last) = positions.split_once('-').expect("two positions");
-        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        assert!(field("Content-Type").is_some(), "the part says what it is");
-        let (content, after) = part[end + 4..].split_at(last + 1 - first);
-        assert!(content == &whole[first..=last], "{range}: wrong bytes");
-        found.push((first, last));
-        rest = after.strip_prefix(b"\r\n").expect("CRLF before the boundary");
-    }
-    let closing = format!("--{boundary}--");
-    let epilogue = rest.strip_prefix(closing.as_bytes()).expect("the closing boundary");
-    assert!(epilogue.is_empty() || epilogue == b"\r\n");
-    found
-}
-
-#[test]
-fn several_ranges_are_correct_parts_or_the_whole() {
-    let (_tree, server) = site();
-    let mut client = server.connect();
-    let table: &[(&str, &[(usize, usize)])] = &[
-        ("bytes=0-9,20-29", &[(0, 9), (20, 29)]),
-        ("bytes=20-29, 0-9", &[(0, 9), (20, 29)]),
-        ("bytes=0-0,-1", &[(0, 0), (999, 999)]),
-        ("bytes=0-9,,20-29,", &[(0, 9), (20, 29)]),
-        ("bytes=0-9,2000-", &[(0, 9)]),
-        ("bytes=0-9,5-14", &[(0, 14)]),
-        ("bytes=0-9,10-19", &[(0, 19)]),
-        ("bytes=500-,-600", &[(400, 999)]),
-    ];
-    for (range, expected) in table {
-        let response = client.get_with("/a.bin", &[&format!("Range: {range}")]);
-        if response.status == 200 {
-            assert_eq!(response.content, pattern(LENGTH), "{range}");
-        } else if let Some(single) = response.field("Content-Range") {
-            let [(first, last)] = expected else { panic!("{range}: one part instead of {expected:?}") };
-            assert_eq!(single, format!("bytes {first}-{last}/1000"), "{range}");
-            assert_eq!(response.content, &pattern(LENGTH)[*first..=*last], "{range}");
-        } else {
-            let mut found = parts(&response, LENGTH);
-            found.sort_unstable();
-            assert_eq!(found, *expected, "{range}");
-        }
-        assert_eq!(client.get("/a.bin").content.len(), LENGTH, "after {range}");
-    }
-}
-
-#[test]
-fn a_thousand_ranges_do_not_multiply_the_response() {
-    let (_tree, server) = site();
-    let mut client = server.connect();
-    let scattered: Vec<String> = (0..1_000).map(|index| format!("{0}-{0}", index * 1_999)).collect();
-    let sets =
-        ["0-,".repeat(1_000), "0-1999998,".repeat(500), "-1999999,0-,".repeat(400), scattered.join(",")];
-    for set in sets {
-        let response = client.get_with("/big.bin", &[&format!("Range: bytes={set}")]);
-        let bound = 2_000_000 + 1_000 * 300;
-        assert!([200, 206].contains(&response.status), "{}", response.status);
-        assert!(response.content.len() <= bound, "{} bytes for {set:.20}…", response.content.len());
-    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub mod log_writer;
 pub mod metrics;
 pub mod output;
 pub mod overload;
+pub mod parts;
 pub mod reactor;
 pub mod respond;
 pub mod room;

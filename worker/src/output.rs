@@ -1,4 +1,5 @@
-//! What is on its way to a peer: bytes the socket would not take at once, and the file that follows them.
+//! What is on its way to a peer: bytes the socket would not take at once, and the file that follows them, or parts of
+//! it with what stands between them.
 //!
 //! While a connection is being served, its responses gather in the worker's output buffer; only what is left
 //! when the socket is full moves into a transfer, which the connection then holds until it is through. An
@@ -55,8 +56,10 @@ pub enum Flushed {
 struct Transfer {
     bytes: BytesMut,
     file: Option<FileContent>,
-    /// Length of the file's content as it was promised.
+    /// Length of the response's content as it was promised.
     promised_bytes: u64,
+    /// How much of it was left when the file's turn came.
+    file_bytes: u64,
     /// The file's line of the access log without the number of bytes, which comes after the prefix.
     line: Vec<u8>,
     line_prefix_bytes: usize,
@@ -71,9 +74,15 @@ impl Transfer {
         budget: &mut Budget,
         may_wait: bool,
     ) -> Result<Flushed, CloseReason> {
-        match self.flush_bytes(transport, budget)? {
-            Flushed::Done => self.flush_file(transport, budget, may_wait),
-            unfinished => Ok(unfinished),
+        loop {
+            match self.flush_bytes(transport, budget)? {
+                Flushed::Done => {}
+                unfinished => return Ok(unfinished),
+            }
+            match self.flush_file(transport, budget, may_wait)? {
+                Flushed::Done if self.begin_next() => {}
+                flushed => return Ok(flushed),
+            }
         }
     }
 
@@ -85,7 +94,7 @@ impl Transfer {
         if self.bytes.is_empty() {
             return Ok(Flushed::Done);
         }
-        let sent = send(transport, &self.bytes, self.file.is_some(), budget)?;
+        let sent = send(transport, &self.bytes, self.file_follows(), budget)?;
         self.bytes.advance(sent);
         Ok(if self.bytes.is_empty() { Flushed::Done } else { Flushed::Blocked })
     }
@@ -126,6 +135,24 @@ impl Transfer {
         Ok(Flushed::Done)
     }
 
+    /// Goes on behind a part of the file; whether anything comes there.
+    fn begin_next(&mut self) -> bool {
+        // A part that comes later may lie anywhere, also before this one.
+        self.warm_until = 0;
+        self.file.as_mut().is_some_and(|file| file.begin_next(&mut self.bytes))
+    }
+
+    /// Whether more of the file has to be sent behind the bytes.
+    fn file_follows(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.left_bytes_in_all() > 0)
+    }
+
+    /// How much of the promised content is with the kernel: what is not stands at the end of the bytes, or in the file.
+    fn sent_content_bytes(&self) -> u64 {
+        let left_bytes = self.file.as_ref().map_or(0, FileContent::left_bytes_in_all);
+        self.promised_bytes.saturating_sub(left_bytes).saturating_sub(self.bytes.len() as u64)
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.file = None;
@@ -140,7 +167,7 @@ impl Transfer {
         let window = |bytes_max| Window {
             file: file.representation.shared_file(),
             stamp: file.representation.stamp(),
-            is_first: file.left_bytes == self.promised_bytes,
+            is_first: file.left_bytes_in_all() == self.file_bytes,
             offset: file.offset,
             bytes: file.left_bytes.min(bytes_max),
         };
@@ -193,14 +220,22 @@ impl Output {
     }
 
     /// Lets a file follow what is in the output buffer, and a line of the access log follow the file.
-    pub fn append_file(&mut self, file: FileContent, line: Option<&Entry<'_>>, cx: &mut Context) {
+    /// `content_bytes` is the length of the whole content.
+    pub fn append_file(
+        &mut self,
+        file: FileContent,
+        content_bytes: u64,
+        line: Option<&Entry<'_>>,
+        cx: &mut Context,
+    ) {
         let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
         if let Some(line) = line {
             line.write_prefix(&mut transfer.line);
             transfer.line_prefix_bytes = transfer.line.len();
             line.write_suffix(&mut transfer.line);
         }
-        transfer.promised_bytes = file.left_bytes;
+        transfer.promised_bytes = content_bytes;
+        transfer.file_bytes = file.left_bytes_in_all();
         transfer.file = Some(file);
     }
 
@@ -274,12 +309,12 @@ impl Output {
     pub fn end(&mut self, cx: &mut Context) {
         let Some(transfer) = self.0.take() else { return };
         if !transfer.line.is_empty() {
-            let left_bytes = transfer.file.as_ref().map_or(0, |file| file.left_bytes);
+            let sent_bytes = transfer.sent_content_bytes();
             let (prefix, suffix) =
                 transfer.line.split_at(transfer.line_prefix_bytes.min(transfer.line.len()));
             cx.log(|log| {
                 log.extend_from_slice(prefix);
-                decimal(log, transfer.promised_bytes - left_bytes);
+                decimal(log, sent_bytes);
                 log.extend_from_slice(suffix);
             });
         }
@@ -314,5 +349,100 @@ impl Transfers {
             }
             self.free.push(transfer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::rc::Rc;
+
+    use protocol::coding::Coding;
+
+    use super::*;
+    use crate::site::heads::{Description, Role};
+    use crate::site::representation::Representation;
+    use crate::site::resolve::Patience;
+
+    /// Takes everything, and notes whether more was said to follow.
+    #[derive(Default)]
+    struct Taker(Vec<bool>);
+
+    impl Transport for Taker {
+        fn receive(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn send(&mut self, bytes: &[u8], more_follows: bool) -> io::Result<usize> {
+            self.0.push(more_follows);
+            Ok(bytes.len())
+        }
+
+        fn send_file(&mut self, _: BorrowedFd<'_>, _: u64, bytes: usize) -> io::Result<usize> {
+            self.0.push(false);
+            Ok(bytes)
+        }
+
+        fn unacknowledged_bytes(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn finish(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reset_on_close(&mut self) {}
+    }
+
+    fn content(length: u64) -> FileContent {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        let description = Description {
+            name: b"x",
+            coding: Coding::Identity,
+            role: Role::Content,
+            varies: false,
+            fields: b"",
+            made_of: None,
+            unix_s: i64::MAX,
+        };
+        let file = OwnedFd::from(file);
+        let representation = Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap();
+        FileContent { representation: Rc::new(representation), offset: 0, left_bytes: length, series: None }
+    }
+
+    /// The kernel would hold the end of a response back for a while, if it were told that more comes.
+    #[test]
+    fn nothing_is_said_to_follow_the_last_bytes_of_a_file() {
+        let mut transfer =
+            Transfer { file: Some(content(100_000)), file_bytes: 100_000, ..Transfer::default() };
+        let mut taker = Taker::default();
+        transfer.take_in(&[7; 60_000]).unwrap();
+        let flush = |transfer: &mut Transfer, taker: &mut Taker| {
+            let mut budget = Budget { file_bytes: 0, ..Budget::TURN };
+            transfer.flush(taker, &mut budget, true).unwrap()
+        };
+        assert_eq!(flush(&mut transfer, &mut taker), Flushed::Budget);
+        transfer.take_in(&[7; 40_000]).unwrap();
+        assert_eq!(flush(&mut transfer, &mut taker), Flushed::Done);
+        assert_eq!(taker.0, [true, false]);
+    }
+
+    #[test]
+    fn bytes_that_were_not_sent_are_not_counted() {
+        let mut transfer = Transfer {
+            file: Some(content(100_000)),
+            promised_bytes: 100_000,
+            file_bytes: 100_000,
+            ..Transfer::default()
+        };
+        transfer.bytes.extend_from_slice(b"HTTP/1.1 200 OK");
+        assert_eq!(transfer.sent_content_bytes(), 0);
+        transfer.bytes.clear();
+        transfer.take_in(&[7; 60_000]).unwrap();
+        assert_eq!(transfer.sent_content_bytes(), 0);
+        transfer.bytes.advance(50_000);
+        assert_eq!(transfer.sent_content_bytes(), 50_000);
     }
 }

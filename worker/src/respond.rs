@@ -7,10 +7,12 @@ use bytes::BytesMut;
 use protocol::http1::encode;
 use protocol::http1::state::Persistence;
 use protocol::method::ALLOW;
+use protocol::range::Parts;
 use protocol::{Method, RequestHead, Status, Version};
 
 use crate::clock::Clock;
-use crate::site::representation::Representation;
+use crate::parts::Series;
+use crate::site::representation::{MEMORY_CONTENT_BYTES_MAX, Representation};
 use crate::site::{Answer, Extras};
 
 /// A part of a file that is to be sent from its descriptor.
@@ -20,8 +22,28 @@ pub struct FileContent {
     pub representation: Rc<Representation>,
     /// Where to go on.
     pub offset: u64,
-    /// How much is left.
+    /// How much is left of the part.
     pub left_bytes: u64,
+    /// What follows the part, if it is one of several.
+    pub series: Option<Box<Series>>,
+}
+
+impl FileContent {
+    /// Bytes of content that are left, those that follow the part included.
+    #[must_use]
+    pub fn left_bytes_in_all(&self) -> u64 {
+        self.left_bytes + self.series.as_ref().map_or(0, |series| series.left_bytes())
+    }
+
+    /// Goes on behind the part: appends what has to be sent first to `out`. False if nothing follows.
+    pub fn begin_next(&mut self, out: &mut BytesMut) -> bool {
+        let Some(series) = &mut self.series else { return false };
+        match series.begin_next(&self.representation, out) {
+            Some(part) => (self.offset, self.left_bytes) = (part.first(), part.len()),
+            None => self.series = None,
+        }
+        true
+    }
 }
 
 /// What was put out.
@@ -78,6 +100,7 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             out.extend_from_slice(b"\r\n");
             content(out, Status::PartialContent, representation, part.first(), part.len(), asker, clock)
         }
+        Answer::Parts(representation, parts) => put_parts(out, representation, parts, extras, asker, clock),
         Answer::NotModified(representation) => {
             out.extend_from_slice(&representation.heads().not_modified);
             end(out, Status::NotModified, asker, clock)
@@ -144,12 +167,54 @@ fn content(
         return reply;
     }
     reply.content_bytes = length;
+    if !put_now(out, representation, offset, length) {
+        let representation = Rc::clone(representation);
+        reply.file = Some(FileContent { representation, offset, left_bytes: length, series: None });
+    }
+    reply
+}
+
+/// Appends content that is small and in memory; whether it is.
+#[inline]
+fn put_now(out: &mut BytesMut, representation: &Representation, offset: u64, length: u64) -> bool {
     match representation.in_memory(offset, length) {
-        Some(bytes) => out.extend_from_slice(bytes),
-        None if representation.copy_now(offset, length, out) => {}
-        None => {
-            let representation = Rc::clone(representation);
-            reply.file = Some(FileContent { representation, offset, left_bytes: length });
+        Some(bytes) => {
+            out.extend_from_slice(bytes);
+            true
+        }
+        None => representation.copy_now(offset, length, out),
+    }
+}
+
+/// A response to GET in several parts (RFC 9110 §15.3.7.2). Its type is its own; whatever else is said is said of the
+/// file.
+#[cold]
+#[inline(never)]
+fn put_parts(
+    out: &mut BytesMut,
+    representation: &Rc<Representation>,
+    parts: &Parts,
+    extras: &Extras,
+    asker: Asker,
+    clock: &Clock,
+) -> Reply {
+    let boundary = extras.boundaries.of(representation);
+    let mut series = Series::new(representation, *parts, boundary);
+    encode::status_line(out, Status::PartialContent);
+    out.extend_from_slice(b"Content-Type: ");
+    boundary.put_content_type(out);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(representation.heads().untyped_fields());
+    encode::field_number(out, "Content-Length", series.left_bytes());
+    let mut reply = end(out, Status::PartialContent, asker, clock);
+    reply.content_bytes = series.left_bytes();
+    let is_small = parts.content_bytes() <= MEMORY_CONTENT_BYTES_MAX;
+    while let Some(part) = series.begin_next(representation, out) {
+        let (offset, left_bytes) = (part.first(), part.len());
+        if !is_small || !put_now(out, representation, offset, left_bytes) {
+            let (representation, series) = (Rc::clone(representation), Some(Box::new(series)));
+            reply.file = Some(FileContent { representation, offset, left_bytes, series });
+            break;
         }
     }
     reply

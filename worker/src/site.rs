@@ -25,13 +25,14 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use protocol::conditional::{self, Outcome};
 use protocol::http1::head::Expectation;
-use protocol::range::{self, ByteRange, Selection};
+use protocol::range::{self, ByteRange, Parts, Selection, SeveralSelection};
 use protocol::target::{self, RequestTarget};
 use protocol::{Method, Name, RequestHead, Status};
 
 use crate::clock::Clock;
 use crate::cold::Task;
 use crate::fault::Fault;
+use crate::parts::Boundaries;
 use crate::settings::SiteSettings;
 use cache::{Cache, Hit};
 use fields::Paths;
@@ -57,6 +58,8 @@ pub enum Answer {
     Whole(Rc<Representation>),
     /// 206 with a part of it.
     Part(Rc<Representation>, ByteRange),
+    /// 206 with several of them.
+    Parts(Rc<Representation>, Box<Parts>),
     /// 304: the client has it.
     NotModified(Rc<Representation>),
     /// 416: it has no such part.
@@ -108,13 +111,15 @@ pub struct Site {
     extras: Extras,
 }
 
-/// What goes with an answer that is not a representation.
+/// What goes with an answer besides a representation.
 #[derive(Debug, Default)]
 pub struct Extras {
     /// Where a redirect leads, percent-encoded.
     pub location: Vec<u8>,
     /// Field lines of the operator's.
     pub fields: BytesMut,
+    /// What stands between several parts of a file.
+    pub boundaries: Boundaries,
 }
 
 impl Site {
@@ -250,7 +255,7 @@ impl Site {
     /// says.
     fn is_current(&mut self, answer: &Answer, key: &[u8]) -> bool {
         match answer {
-            Answer::Whole(representation) => representation.is_intact(),
+            Answer::Whole(representation) | Answer::Parts(representation, _) => representation.is_intact(),
             Answer::Part(representation, part) => {
                 if representation.in_memory(part.first(), part.len()).is_some() {
                     return true;
@@ -328,8 +333,20 @@ fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer 
         return Answer::Whole(representation);
     };
     match range::select(range, representation.length()) {
-        Selection::Whole => Answer::Whole(representation),
+        Selection::Whole => select_several(range, representation),
         Selection::Part(part) => Answer::Part(representation, part),
         Selection::Unsatisfiable => Answer::RangeNotSatisfiable(representation),
+    }
+}
+
+/// What to answer to a `Range` that is not one range.
+#[cold]
+#[inline(never)]
+fn select_several(range: &[u8], representation: Rc<Representation>) -> Answer {
+    match range::select_several(range, representation.length()) {
+        SeveralSelection::Whole => Answer::Whole(representation),
+        SeveralSelection::Part(part) => Answer::Part(representation, part),
+        SeveralSelection::Parts(parts) => Answer::Parts(representation, Box::new(parts)),
+        SeveralSelection::Unsatisfiable => Answer::RangeNotSatisfiable(representation),
     }
 }

@@ -109,7 +109,7 @@ impl<T: Transport> Connection<T> {
             user_agent: fields.and_then(|fields| fields.get(Name::UserAgent)),
         });
         match reply.file {
-            Some(file) => self.output.append_file(file, entry.as_ref(), cx),
+            Some(file) => self.output.append_file(file, reply.content_bytes, entry.as_ref(), cx),
             None => {
                 if let Some(entry) = entry {
                     cx.log(|log| entry.write(reply.content_bytes, log));

@@ -1,6 +1,8 @@
 //! What the responses with a file begin with: prepared once, when the file is opened, and sent with a fresh end each
 //! time. What a head says of a file is decided here and nowhere else.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use protocol::coding::Coding;
 use protocol::http1::encode;
@@ -50,16 +52,21 @@ pub struct Heads {
     /// Of a 206: what comes before the first and last byte of the range, and what comes between them and the length
     /// of the content.
     pub part: [Bytes; 2],
-    /// The fields that any other head shares with that of a 200: all but the length.
+    /// The fields that any other head shares with that of a 200: all but the length. The type comes first.
     pub fields: Bytes,
+    /// What its content is.
+    pub media_type: Cow<'static, str>,
 }
+
+const TYPE_NAME: &str = "Content-Type";
 
 impl Heads {
     /// The heads of a file of that length.
     #[must_use]
     pub fn new(description: &Description<'_>, validators: &Validators, length: u64) -> Self {
         let common = common_fields(validators, description);
-        let fields = typed_fields(&common, description);
+        let media_type = media_type::of(description.name);
+        let fields = typed_fields(&media_type, &common, description);
         let begin = |status, fields: &[u8]| {
             let mut head = BytesMut::new();
             encode::status_line(&mut head, status);
@@ -75,7 +82,15 @@ impl Heads {
             not_modified: begin(Status::NotModified, &common).freeze(),
             part: [before_range.freeze(), format!("/{length}\r\nContent-Length: ").into()],
             fields,
+            media_type,
         }
+    }
+
+    /// [`Self::fields`] without the type, for a response that has another: one with several parts.
+    #[must_use]
+    pub fn untyped_fields(&self) -> &[u8] {
+        let line_bytes = TYPE_NAME.len() + ": ".len() + self.media_type.len() + "\r\n".len();
+        self.fields.get(line_bytes..).unwrap_or_default()
     }
 }
 
@@ -96,9 +111,9 @@ impl Description<'_> {
 }
 
 /// The fields that everything but a 304 has, too.
-fn typed_fields(common: &[u8], description: &Description<'_>) -> Bytes {
+fn typed_fields(media_type: &str, common: &[u8], description: &Description<'_>) -> Bytes {
     let mut fields = BytesMut::new();
-    encode::field(&mut fields, "Content-Type", media_type::of(description.name).as_bytes());
+    encode::field(&mut fields, TYPE_NAME, media_type.as_bytes());
     if description.coding != Coding::Identity {
         encode::field(&mut fields, "Content-Encoding", description.coding.token().as_bytes());
     }

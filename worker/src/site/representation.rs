@@ -21,7 +21,7 @@ use crate::cold::{Helpers, SharedFile};
 use crate::throttle;
 
 /// Content up to this size is sent from memory, head and body in one call; beyond it sendfile(2) costs less.
-const MEMORY_CONTENT_BYTES_MAX: u64 = 16 << 10;
+pub const MEMORY_CONTENT_BYTES_MAX: u64 = 16 << 10;
 /// Files up to this size are held in memory when small parts of them are asked for often enough.
 const HELD_FILE_BYTES_MAX: u64 = 256 << 10;
 /// Files up to this size are asked for as a whole whether they are in memory, once a check interval.

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
 /// What tells one version of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     device: u64,
     inode: u64,

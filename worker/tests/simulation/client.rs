@@ -6,6 +6,9 @@ use super::wire::Random;
 pub const FILES: [(&str, usize); 5] =
     [("empty", 0), ("small", 100), ("memory", 16 << 10), ("large", 40_000), ("victim", 150_000)];
 
+/// What is left of the victim when it is cut.
+pub const CUT_BYTES: usize = 1_000;
+
 /// The byte of a file at an offset.
 pub fn byte_of(name: &str, offset: usize) -> u8 {
     let seed = name.bytes().fold(7_usize, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
@@ -23,10 +26,69 @@ pub struct Expected {
     pub status: u16,
     /// The content, or `None` where any page will do.
     pub content: Option<Vec<u8>>,
+    /// What the content is made of, if there are several parts.
+    pub several: Option<Several>,
     /// Whether the connection ends with it.
     pub is_last: bool,
     /// HEAD: there is a length but no content.
     pub is_head: bool,
+}
+
+/// Several parts of a file.
+#[derive(Debug)]
+pub struct Several {
+    name: &'static str,
+    /// First and last position of each.
+    parts: Vec<(usize, usize)>,
+}
+
+impl Several {
+    /// Two to four parts, in no order, with bytes between each two.
+    fn of(name: &'static str, length: usize, random: &mut Random) -> Self {
+        let count = 2 + random.below(3);
+        let room = length / count;
+        let part = |at: usize| {
+            let first = at * room + random.below(room / 2);
+            (first, first + random.below(room / 2 - 1))
+        };
+        let mut parts: Vec<_> = (0..count).map(part).collect();
+        parts.rotate_left(random.below(count));
+        Self { name, parts }
+    }
+
+    /// Parts of the victim, of which the first only is there once it is cut.
+    fn of_victim() -> Self {
+        Self { name: "victim", parts: vec![(0, CUT_BYTES / 2), (60_000, 149_999), (2_000, 40_000)] }
+    }
+
+    fn field(&self) -> String {
+        let members: Vec<_> = self.parts.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        format!("Range: bytes={}\r\n", members.join(","))
+    }
+
+    /// The content of a response with that head.
+    fn content(&self, head: &str) -> Vec<u8> {
+        let whole = content_of(self.name);
+        let Some((_, rest)) = head.split_once("multipart/byteranges; boundary=") else {
+            let (first, last) = self.parts[0];
+            assert!(self.name == "victim" && head.contains(&format!("bytes {first}-{last}/{CUT_BYTES}\r\n")));
+            return whole[first..=last].to_vec();
+        };
+        let boundary = rest.lines().next().unwrap();
+        let length = whole.len();
+        let mut content = Vec::new();
+        for &(first, last) in &self.parts {
+            let head = format!(
+                "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n\
+                 Content-Range: bytes {first}-{last}/{length}\r\n\r\n"
+            );
+            content.extend_from_slice(head.as_bytes());
+            content.extend_from_slice(&whole[first..=last]);
+        }
+        content.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        // No line end stands before the first boundary.
+        content.split_off(2)
+    }
 }
 
 /// A request for a file below `prefix`, and its answer. Where the victim is to be cut, no range of it is asked for: which one there is then
@@ -35,10 +97,9 @@ pub fn exchange(random: &mut Random, may_be_cut: bool, prefix: &str) -> (Vec<u8>
     let (name, length) = FILES[random.below(FILES.len())];
     let has_ranges = length > 0 && !(may_be_cut && name == "victim");
     let get = |fields: &str| format!("GET {prefix}/{name} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
-    let answer =
-        |status, content| Expected { status, content: Some(content), is_last: false, is_head: false };
-    let page = |status| Expected { status, content: None, is_last: false, is_head: false };
-    match random.below(12) {
+    let page = |status| Expected { status, content: None, several: None, is_last: false, is_head: false };
+    let answer = |status, content| Expected { content: Some(content), ..page(status) };
+    match random.below(14) {
         0..=3 => (get("User-Agent: simulated\r\n"), answer(200, content_of(name))),
         4 => {
             let request = format!("HEAD {prefix}/{name} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
@@ -69,13 +130,17 @@ pub fn exchange(random: &mut Random, may_be_cut: bool, prefix: &str) -> (Vec<u8>
             (request, answer(200, content_of(name)))
         }
         10 => (b"\r\nOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), answer(204, Vec::new())),
+        11 | 12 if length > 0 => {
+            let several = if has_ranges { Several::of(name, length, random) } else { Several::of_victim() };
+            (get(&several.field()), Expected { several: Some(several), ..page(206) })
+        }
         _ => (get(""), answer(200, content_of(name))),
     }
 }
 
 /// A request that ends the connection, and its answer.
 pub fn last_exchange(random: &mut Random, prefix: &str) -> (Vec<u8>, Expected) {
-    let last = |status, content| Expected { status, content, is_last: true, is_head: false };
+    let last = |status, content| Expected { status, content, several: None, is_last: true, is_head: false };
     let table = [
         (
             "GET PREFIX/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -122,7 +187,8 @@ pub fn check(
             continue;
         }
         let (content, is_cut) = if read.len() < length { (read, true) } else { (&read[..length], false) };
-        if let Some(right) = &expected.content {
+        let parts = expected.several.as_ref().map(|several| several.content(head));
+        if let Some(right) = parts.as_ref().or(expected.content.as_ref()) {
             let is_cut_victim = Some(length) == cut_bytes && right.len() == FILES[4].1;
             let right = if is_cut_victim { &right[..length] } else { &right[..] };
             assert_eq!(right.len(), length, "response {at} promises another length");

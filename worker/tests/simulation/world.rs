@@ -12,7 +12,7 @@ use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
 use oneloop_worker::{Deadlines, Peer};
 
-use super::client::{self, Expected, FILES};
+use super::client::{self, CUT_BYTES, Expected, FILES};
 use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
 
@@ -74,8 +74,6 @@ const DEADLINES: Deadlines = Deadlines {
     send_ms: 900_000,
     linger_ms: 500_000,
 };
-/// What is left of the victim when it is cut.
-const CUT_BYTES: usize = 1_000;
 const STEPS_MAX: usize = 400_000;
 
 impl World {

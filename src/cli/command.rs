@@ -1,0 +1,153 @@
+//! What oneloop is told to do: to serve, or one of the commands, whose name is the first argument.
+//!
+//! A command is defined as part of the whole, for help, completions and manual, and read by itself, so that it hears
+//! the same variables that the server does.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches};
+use clap_complete::Shell;
+
+use super::url::{Url, parse_url};
+use super::value::parse_deadline;
+use super::{Cli, on_one_line};
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve.
+    Serve(Box<Cli>),
+    /// Ask a server whether it is well.
+    Healthcheck(Healthcheck),
+    /// Put out a script that completes command lines in a shell.
+    Completions(Shell),
+    /// Put out a page of the manual.
+    Man(Man),
+}
+
+/// Who is asked whether it is well.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Healthcheck {
+    /// What to ask for: http://HOST:PORT/PATH, or a path on 127.0.0.1:8080
+    #[arg(value_name = "URL", default_value = "/", value_parser = parse_url)]
+    pub(crate) url: Url,
+
+    /// For all of it
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_deadline)]
+    pub(crate) timeout: Duration,
+}
+
+/// Which page of the manual.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Man {
+    /// The command that it is about [default: the server]
+    #[arg(value_name = "COMMAND", value_parser = COMMANDS)]
+    pub(crate) command: Option<String>,
+}
+
+/// Whose command lines are completed.
+#[derive(Clone, Debug, Args)]
+struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: Shell,
+}
+
+/// In the order in which they are shown.
+const COMMANDS: [&str; 3] = ["healthcheck", "completions", "man"];
+
+/// All that can be said on a command line. For those who read it; what is said is read by one definition at a time,
+/// since any name but that of a command is a root.
+pub(crate) fn definition() -> clap::Command {
+    serving()
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand_help_heading("Commands, each as the first argument")
+        .subcommands(COMMANDS.into_iter().filter_map(command))
+}
+
+/// What the server is told. The variables follow one rule, which the help states once.
+pub(super) fn serving() -> clap::Command {
+    Cli::command().mut_args(|argument| argument.hide_env(true))
+}
+
+/// The definition of a command.
+fn command(name: &str) -> Option<clap::Command> {
+    let name = COMMANDS.into_iter().find(|&known| known == name)?;
+    let bare = || clap::Command::new("").max_term_width(120);
+    let (command, about) = match name {
+        "healthcheck" => (
+            Healthcheck::augment_args(bare()),
+            "Ask a server for a page: succeeds if it answers with 2xx or 3xx",
+        ),
+        "completions" => {
+            (Completions::augment_args(bare()), "Put out a script that completes command lines in a shell")
+        }
+        "man" => (Man::augment_args(bare()), "Put out a page of the manual, in roff"),
+        _ => return None,
+    };
+    let command = command.name(name).bin_name(format!("oneloop {name}"));
+    Some(command.about(about).after_help(Resettable::Reset).disable_version_flag(true))
+}
+
+impl Command {
+    /// Reads a command line and the environment. `port_variable` is what `PORT` holds.
+    ///
+    /// # Errors
+    /// What clap prints: a usage error, or the help or version that was asked for.
+    pub(crate) fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        port_variable: Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let name = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(definition) = command(name) else {
+            return match Cli::read(arguments.clone(), port_variable) {
+                Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+                    Err(self::definition().try_get_matches_from(arguments).err().unwrap_or(error))
+                }
+                read => read.map(|cli| Self::Serve(cli.into())),
+            };
+        };
+        let own = arguments.get(1..).unwrap_or_default();
+        let matches = || definition.clone().try_get_matches_from(own).map_err(on_one_line);
+        match name {
+            "healthcheck" => Healthcheck::from_arg_matches(&matches()?).map(Self::Healthcheck),
+            "completions" => {
+                Completions::from_arg_matches(&matches()?).map(|asked| Self::Completions(asked.shell))
+            }
+            _ => Man::from_arg_matches(&matches()?).map(Self::Man),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Command, clap::Error> {
+        let arguments = std::iter::once("oneloop").chain(arguments.iter().copied());
+        Command::read(arguments.map(OsString::from), None)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+        for name in COMMANDS {
+            command(name).unwrap().debug_assert();
+        }
+    }
+
+    #[test]
+    fn a_command_is_the_first_argument_and_anything_else_is_a_root() {
+        assert!(matches!(read(&["man"]), Ok(Command::Man(_))));
+        for folder in [&["./man"][..], &["-q", "man"], &["--", "man"], &["help"], &["-d", "man"]] {
+            let command = read(folder);
+            let name = folder.last().unwrap();
+            assert!(matches!(&command, Ok(Command::Serve(cli)) if cli.root.ends_with(name)), "{folder:?}");
+        }
+    }
+}
