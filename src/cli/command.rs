@@ -107,7 +107,7 @@ impl Command {
         let Some(definition) = command(name) else {
             return match Cli::read(arguments.clone(), port_variable) {
                 Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-                    Err(self::definition().try_get_matches_from(arguments).err().unwrap_or(error))
+                    Err(definition().try_get_matches_from(arguments).err().unwrap_or(error))
                 }
                 read => read.map(|cli| Self::Serve(cli.into())),
             };
