@@ -168,7 +168,7 @@ fn representation() -> Rc<Representation> {
     let file = OwnedFd::from(file);
     let stat = rustix::fs::fstat(&file).unwrap();
     let description = Description {
-        name: b"image.webp",
+        media_type: "image/webp",
         coding: Coding::Identity,
         role: Role::Content,
         varies: false,

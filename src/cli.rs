@@ -6,6 +6,7 @@ mod command;
 mod content;
 mod environment;
 mod listen;
+mod rules;
 mod url;
 mod value;
 
@@ -20,6 +21,7 @@ use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 pub(crate) use command::{Command, Healthcheck, Man, definition};
 pub(crate) use content::Content;
 pub(crate) use listen::Listen;
+pub(crate) use rules::Rules;
 
 use crate::show::{plain, quoted};
 use command::serving;
@@ -87,6 +89,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) content: Content,
+
+    #[command(flatten)]
+    pub(crate) rules: Rules,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
@@ -298,6 +303,9 @@ impl Cli {
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
         cli.settle_level(&matches)?;
+        if let Some(message) = cli.rules.contradiction(&matches, &cli.content.header) {
+            return Err(serving().error(ErrorKind::ValueValidation, message));
+        }
         Ok((cli, matches))
     }
 

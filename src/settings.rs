@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Address;
+use protocol::media_type::MediaTypes;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
-use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
+use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings};
 
-use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Listen, Pin, Rules, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -168,8 +169,10 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
                 cache: content.cache,
                 rules: content.header.clone(),
                 has_security_fields: content.security_headers,
-                is_shared_with_all: false,
+                sharing: cli.rules.cors.clone(),
             },
+            routes: routes(&cli.rules),
+            media_types: MediaTypes::new(cli.rules.mime.clone()),
         }),
         spa: content.spa.clone(),
         error_pages: error_pages(content),
@@ -182,6 +185,16 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
         open_files_max,
         memory_bytes_max: saturate(cli.mem_cache),
         check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn routes(rules: &Rules) -> Routes {
+    let redirects = rules.redirect.iter();
+    Routes {
+        redirects: redirects
+            .map(|redirect| Redirect { status: redirect.status, rule: redirect.rule.clone() })
+            .collect(),
+        rewrites: rules.rewrite.iter().map(|rewrite| rewrite.rule.clone()).collect(),
     }
 }
 

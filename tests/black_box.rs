@@ -25,6 +25,7 @@ mod black_box {
     // What is said on a connection.
     mod conditional;
     mod content;
+    mod cors;
     mod directories;
     mod framing;
     mod host;
@@ -35,6 +36,7 @@ mod black_box {
     mod paths;
     mod ranges;
     mod routing;
+    mod rules;
     mod several_ranges;
     mod syntax;
 

@@ -13,8 +13,16 @@ pub enum Status {
     PartialContent = 206,
     /// 301
     MovedPermanently = 301,
+    /// 302
+    Found = 302,
+    /// 303
+    SeeOther = 303,
     /// 304
     NotModified = 304,
+    /// 307
+    TemporaryRedirect = 307,
+    /// 308
+    PermanentRedirect = 308,
     /// 400
     BadRequest = 400,
     /// 403
@@ -64,7 +72,11 @@ impl Status {
             Self::NoContent => "No Content",
             Self::PartialContent => "Partial Content",
             Self::MovedPermanently => "Moved Permanently",
+            Self::Found => "Found",
+            Self::SeeOther => "See Other",
             Self::NotModified => "Not Modified",
+            Self::TemporaryRedirect => "Temporary Redirect",
+            Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",

@@ -50,6 +50,12 @@ impl Response {
         self.field(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.head()))
     }
 
+    /// Whether `Vary` names a field, in any of its lines.
+    pub(crate) fn varies_by(&self, name: &str) -> bool {
+        let lines = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case("Vary"));
+        lines.flat_map(|(_, value)| value.split(", ")).any(|varying| varying == name)
+    }
+
     /// The entity tag, which must be there.
     #[track_caller]
     pub(crate) fn etag(&self) -> &str {
@@ -90,7 +96,9 @@ impl Response {
         let shown = self.head();
         for (index, (name, _)) in self.fields.iter().enumerate() {
             let repeated = self.fields[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
-            assert!(!repeated, "{name} occurs twice in {shown:?}");
+            // Lists may be divided among lines (RFC 9110 §5.3); only this one is.
+            let may_repeat = name.eq_ignore_ascii_case("Vary");
+            assert!(may_repeat || !repeated, "{name} occurs twice in {shown:?}");
         }
         let date =
             date::parse_imf_fixdate(self.require("Date")).unwrap_or_else(|| panic!("Date in {shown:?}"));
@@ -123,10 +131,11 @@ impl Response {
                 assert!(self.field("Content-Range").is_none(), "RFC 9110 §15.3.7.2: {shown:?}");
             }
             206 => assert!(self.require("Content-Range").starts_with("bytes "), "{shown:?}"),
-            301 => {
+            301 | 302 | 303 | 307 | 308 => {
                 let location = self.require("Location");
-                assert!(location.starts_with('/') && !location.starts_with("//"), "{shown:?}");
-                assert!(!location.starts_with("/\\"), "{shown:?}");
+                let is_elsewhere = location.starts_with("http://") || location.starts_with("https://");
+                assert!(location.starts_with('/') || is_elsewhere, "{shown:?}");
+                assert!(!location.starts_with("//") && !location.starts_with("/\\"), "{shown:?}");
             }
             405 => assert_eq!(self.require("Allow"), "GET, HEAD, OPTIONS", "{shown:?}"),
             416 => assert!(self.require("Content-Range").starts_with("bytes */"), "{shown:?}"),

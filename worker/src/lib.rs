@@ -45,4 +45,5 @@ pub use settings::{Deadlines, Settings, SiteSettings, Symlinks};
 pub use shard::Entrance;
 pub use site::fields::{CachePolicy, FieldPolicy, FieldRule};
 pub use site::opening::Plan;
+pub use site::routes::{Redirect, Routes};
 pub use thread::{Handle, StartError, open_root, spawn};

@@ -399,7 +399,7 @@ mod tests {
         file.set_len(length).unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();
         let description = Description {
-            name: b"x",
+            media_type: "text/plain",
             coding: Coding::Identity,
             role: Role::Content,
             varies: false,

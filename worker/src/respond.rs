@@ -87,6 +87,7 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
     match answer {
         Answer::Whole(representation) => {
             out.extend_from_slice(&representation.heads().whole);
+            late_fields(out, extras);
             content(out, Status::Ok, representation, 0, representation.length(), asker, clock)
         }
         Answer::Part(representation, part) => {
@@ -98,11 +99,13 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             out.extend_from_slice(before_length);
             encode::decimal(out, part.len());
             out.extend_from_slice(b"\r\n");
+            late_fields(out, extras);
             content(out, Status::PartialContent, representation, part.first(), part.len(), asker, clock)
         }
         Answer::Parts(representation, parts) => put_parts(out, representation, parts, extras, asker, clock),
         Answer::NotModified(representation) => {
             out.extend_from_slice(&representation.heads().not_modified);
+            late_fields(out, extras);
             end(out, Status::NotModified, asker, clock)
         }
         Answer::Options => {
@@ -129,12 +132,20 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             out.extend_from_slice(&representation.heads().fields);
             encode::field_number(out, "Content-Length", representation.length());
             refusal_fields(out, *status);
+            late_fields(out, extras);
             content(out, *status, representation, 0, representation.length(), asker, clock)
         }
         Answer::Refusal(status) => page(out, *status, asker, clock, |out| {
             refusal_fields(out, *status);
             out.extend_from_slice(&extras.fields);
         }),
+    }
+}
+
+/// What a head did not know when it was prepared; nothing, on most sites.
+fn late_fields(out: &mut BytesMut, extras: &Extras) {
+    if !extras.fields.is_empty() {
+        out.extend_from_slice(&extras.fields);
     }
 }
 
@@ -206,6 +217,7 @@ fn put_parts(
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(representation.heads().untyped_fields());
     encode::field_number(out, "Content-Length", series.left_bytes());
+    late_fields(out, extras);
     let mut reply = end(out, Status::PartialContent, asker, clock);
     reply.content_bytes = series.left_bytes();
     let is_small = parts.content_bytes() <= MEMORY_CONTENT_BYTES_MAX;

@@ -17,6 +17,8 @@ pub mod representation;
 pub mod residency;
 pub mod resolve;
 pub mod resource;
+pub mod routes;
+pub mod sharing;
 pub mod stamp;
 
 use std::rc::Rc;
@@ -104,6 +106,8 @@ pub struct Site {
     wanted: Wanted,
     /// The key in the cache. Scratch.
     key: Vec<u8>,
+    /// The path that was asked for, where a rule has put another one in its place. Scratch.
+    routed: Vec<u8>,
     /// What has to be made before the last request can be answered.
     making: Option<Box<Making>>,
     /// Whether the operator wants any fields.
@@ -116,7 +120,7 @@ pub struct Site {
 pub struct Extras {
     /// Where a redirect leads, percent-encoded.
     pub location: Vec<u8>,
-    /// Field lines of the operator's.
+    /// Field lines that no representation brings with it.
     pub fields: BytesMut,
     /// What stands between several parts of a file.
     pub boundaries: Boundaries,
@@ -138,6 +142,7 @@ impl Site {
             path_bytes: 0,
             wanted: Wanted::File,
             key: Vec::new(),
+            routed: Vec::new(),
             making: None,
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
@@ -186,26 +191,40 @@ impl Site {
             answer => answer,
         };
         if self.has_fields {
-            self.put_fields(&answer, asked.head.target);
+            self.put_fields(&answer, asked.head);
         }
         Ok(answer)
     }
 
-    /// A representation brings its fields with it; anything else gets them here.
-    fn put_fields(&mut self, answer: &Answer, target: RequestTarget<'_>) {
+    /// The answer to a request that nobody has the time for.
+    pub fn refuse(&mut self, status: Status, head: &RequestHead<'_>) -> Answer {
+        let answer = Answer::Refusal(status);
+        if self.has_fields {
+            self.put_fields(&answer, head);
+        }
+        answer
+    }
+
+    /// A representation brings its fields with it, but for those that depend on who asks; anything else gets them
+    /// here.
+    fn put_fields(&mut self, answer: &Answer, head: &RequestHead<'_>) {
+        let policy = &self.settings.plan.fields;
         let fields = &mut self.extras.fields;
         fields.clear();
+        if let Some(origins) = &policy.sharing {
+            sharing::append_late(origins, head, fields);
+        }
         let (Answer::Redirect(_) | Answer::Refusal(_) | Answer::Options | Answer::RangeNotSatisfiable(_)) =
             answer
         else {
             return;
         };
         self.path.clear();
-        if let RequestTarget::Origin { path, .. } = target {
+        if let RequestTarget::Origin { path, .. } = head.target {
             // Of a path that means nothing, as much as was understood.
             let _ = target::decode_path(path, &mut self.path);
         }
-        self.settings.plan.fields.append_for_page(&Paths { asked: &self.path, found: &self.path }, fields);
+        policy.append_for_page(&Paths { asked: &self.path, found: &self.path }, fields);
     }
 
     fn decide(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
@@ -239,6 +258,7 @@ impl Site {
                 self.locate_directory(head.target);
                 Ok(Answer::Redirect(Status::MovedPermanently))
             }
+            Ok(Located::Elsewhere(status)) => Ok(Answer::Redirect(status)),
             Err(Obstacle::Refused(status)) => Ok(Answer::Refusal(status)),
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
         }
@@ -270,12 +290,19 @@ impl Site {
         }
     }
 
-    /// A target that can name nothing is refused whatever the method; otherwise the method decides.
+    /// A target that can name nothing is refused whatever the method; otherwise the method decides, but for rules.
     fn answer_without_file(&mut self, head: &RequestHead<'_>) -> Answer {
-        if let RequestTarget::Origin { path, .. } = head.target
-            && let Err(error) = target::decode_path(path, &mut self.path)
-        {
-            return Answer::Refusal(error.status());
+        if let RequestTarget::Origin { path, .. } = head.target {
+            match target::decode_path(path, &mut self.path) {
+                // What is not offered here may be where the client is sent.
+                Ok(decoded) if head.method == Method::NotAllowed => {
+                    if let Some(status) = self.redirect(&decoded, head.target) {
+                        return Answer::Redirect(status);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => return Answer::Refusal(error.status()),
+            }
         }
         match head.method {
             Method::Options => Answer::Options,
@@ -294,7 +321,7 @@ impl Site {
         match self.locate_by_key(Wanted::ErrorPage, asked) {
             Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
-            Err(Obstacle::Refused(_)) | Ok(Located::Directory) => {
+            Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => {
                 self.pages.is_missing(status, now_ms);
                 plain
             }

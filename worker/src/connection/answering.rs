@@ -61,7 +61,7 @@ impl<T: Transport> Connection<T> {
         let has_asked_enough = findings.len() >= ERRANDS_MAX;
         match cx.site.answer(&Asked { head, clock: &cx.clock, findings }) {
             Ok(answer) => self.put(head, &answer, cx),
-            Err(_) if has_asked_enough => self.put(head, &Answer::Refusal(UNAVAILABLE), cx),
+            Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
                 self.inquire(task);
                 return false;
@@ -78,6 +78,12 @@ impl<T: Transport> Connection<T> {
     #[cold]
     fn end_inquiry(&mut self) {
         self.inquiry = None;
+    }
+
+    #[cold]
+    fn put_unavailable(&mut self, head: &RequestHead<'_>, cx: &mut Context) {
+        let answer = cx.site.refuse(UNAVAILABLE, head);
+        self.put(head, &answer, cx);
     }
 
     /// Puts out the response to a request.
@@ -175,7 +181,7 @@ impl<T: Transport> Connection<T> {
     /// Refuses the request whose head was kept, as nobody has the time for it, and goes on.
     pub(super) fn refuse_kept(&mut self, cx: &mut Context) -> Fate {
         self.with_kept_head(cx, |connection, head, cx| {
-            connection.put(head, &Answer::Refusal(UNAVAILABLE), cx);
+            connection.put_unavailable(head, cx);
             true
         })
     }

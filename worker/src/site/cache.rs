@@ -225,7 +225,7 @@ mod tests {
         let file: OwnedFd = file.into();
         let stat = rustix::fs::fstat(&file).unwrap();
         let description = Description {
-            name: b"x",
+            media_type: "text/html; charset=utf-8",
             coding: Coding::Identity,
             role: Role::Content,
             varies: false,

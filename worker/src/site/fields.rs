@@ -5,8 +5,11 @@
 //! Nothing in here looks at a request.
 
 use bytes::BytesMut;
+use protocol::cors::Origins;
 use protocol::glob::Glob;
 use protocol::http1::encode;
+
+use super::sharing;
 
 /// How long others may keep what they were sent, where no rule says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +43,8 @@ pub struct FieldPolicy {
     pub rules: Vec<FieldRule>,
     /// Whether browsers are told to be careful.
     pub has_security_fields: bool,
-    /// Whether pages of any origin may read what is served.
-    pub is_shared_with_all: bool,
+    /// Whose scripts may read what is served, besides its own.
+    pub sharing: Option<Origins>,
 }
 
 /// What browsers are told to be careful about.
@@ -61,7 +64,7 @@ impl FieldPolicy {
         matches!(self.cache, CachePolicy::Off)
             && self.rules.is_empty()
             && !self.has_security_fields
-            && !self.is_shared_with_all
+            && self.sharing.is_none()
     }
 
     /// Adds the lines for a file.
@@ -86,8 +89,9 @@ impl FieldPolicy {
 
     /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.
     pub fn append_for_page(&self, paths: &Paths<'_>, out: &mut BytesMut) {
-        if self.is_shared_with_all && !self.has_rule(paths, "access-control-allow-origin") {
-            encode::field(out, "Access-Control-Allow-Origin", b"*");
+        if let Some(origins) = self.sharing.as_ref().filter(|_| !self.has_rule(paths, sharing::ALLOW_ORIGIN))
+        {
+            sharing::append_always(origins, out);
         }
         if self.has_security_fields {
             for (name, value) in SECURITY_FIELDS.iter().filter(|(name, _)| !self.has_rule(paths, name)) {

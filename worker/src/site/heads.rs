@@ -1,13 +1,11 @@
 //! What the responses with a file begin with: prepared once, when the file is opened, and sent with a fresh end each
 //! time. What a head says of a file is decided here and nowhere else.
 
-use std::borrow::Cow;
-
 use bytes::{Bytes, BytesMut};
 use protocol::coding::Coding;
 use protocol::http1::encode;
 use protocol::validator::{EntityTag, Validators};
-use protocol::{Status, date, media_type};
+use protocol::{Status, date};
 
 use super::stamp::Stamp;
 
@@ -26,8 +24,8 @@ pub enum Role {
 /// What is said of a file that its descriptor does not tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Description<'a> {
-    /// The name of the resource, which decides about the media type. A coded file has another name.
-    pub name: &'a [u8],
+    /// The value of `Content-Type`.
+    pub media_type: &'a str,
     /// How its content is coded.
     pub coding: Coding,
     /// What it is to a response.
@@ -55,7 +53,7 @@ pub struct Heads {
     /// The fields that any other head shares with that of a 200: all but the length. The type comes first.
     pub fields: Bytes,
     /// What its content is.
-    pub media_type: Cow<'static, str>,
+    pub media_type: Box<str>,
 }
 
 const TYPE_NAME: &str = "Content-Type";
@@ -65,8 +63,7 @@ impl Heads {
     #[must_use]
     pub fn new(description: &Description<'_>, validators: &Validators, length: u64) -> Self {
         let common = common_fields(validators, description);
-        let media_type = media_type::of(description.name);
-        let fields = typed_fields(&media_type, &common, description);
+        let fields = typed_fields(&common, description);
         let begin = |status, fields: &[u8]| {
             let mut head = BytesMut::new();
             encode::status_line(&mut head, status);
@@ -82,7 +79,7 @@ impl Heads {
             not_modified: begin(Status::NotModified, &common).freeze(),
             part: [before_range.freeze(), format!("/{length}\r\nContent-Length: ").into()],
             fields,
-            media_type,
+            media_type: description.media_type.into(),
         }
     }
 
@@ -111,9 +108,9 @@ impl Description<'_> {
 }
 
 /// The fields that everything but a 304 has, too.
-fn typed_fields(media_type: &str, common: &[u8], description: &Description<'_>) -> Bytes {
+fn typed_fields(common: &[u8], description: &Description<'_>) -> Bytes {
     let mut fields = BytesMut::new();
-    encode::field(&mut fields, TYPE_NAME, media_type.as_bytes());
+    encode::field(&mut fields, TYPE_NAME, description.media_type.as_bytes());
     if description.coding != Coding::Identity {
         encode::field(&mut fields, "Content-Encoding", description.coding.token().as_bytes());
     }

@@ -45,6 +45,8 @@ pub(super) enum Located {
     File(Rc<Representation>),
     /// To a directory, though it asked for a file.
     Directory,
+    /// To nothing here: a rule sends the client to another place, with this status.
+    Elsewhere(Status),
 }
 
 pub(super) const NOT_FOUND: Obstacle = Obstacle::Refused(Status::NotFound);
@@ -62,6 +64,11 @@ impl Site {
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let decoded =
             target::decode_path(raw, &mut self.path).map_err(|error| Obstacle::Refused(error.status()))?;
+        if !self.settings.plan.routes.is_empty()
+            && let Some(located) = self.locate_routed(&decoded, asked)
+        {
+            return located;
+        }
         if decoded.is_hidden && !self.settings.hidden {
             return Err(NOT_FOUND);
         }

@@ -33,8 +33,10 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// What all representations of a resource have in common, for those that are yet to be made.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The name of the resource, which decides about the media type.
+    /// The name of the resource, for messages.
     pub name: Box<[u8]>,
+    /// The value of `Content-Type`.
+    pub media_type: Box<str>,
     /// Field lines of the operator's.
     pub fields: Bytes,
 }
@@ -112,7 +114,7 @@ impl Making {
     fn represent(&self, file: OwnedFd) -> io::Result<Representation> {
         let stat = rustix::fs::fstat(&file)?;
         let description = Description {
-            name: &self.recipe.name,
+            media_type: &self.recipe.media_type,
             coding: self.to,
             role: Role::Content,
             varies: true,
@@ -200,9 +202,13 @@ mod tests {
         (Arc::new(SharedFile::new(file.into())), stamp)
     }
 
+    fn recipe() -> Recipe {
+        Recipe { name: b"a.js".as_slice().into(), media_type: "text/javascript".into(), fields: Bytes::new() }
+    }
+
     fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {
         let (source, stamp) = stored(bytes);
-        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let recipe = recipe();
         let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: i64::MAX };
         let made = making.run()?;
         assert_eq!(made.coding(), to);
@@ -242,7 +248,7 @@ mod tests {
     fn a_source_that_is_another_version_is_refused() {
         let (source, _) = stored(b"one");
         let (_other, stamp) = stored(b"other");
-        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let recipe = recipe();
         let (from, to) = (Coding::Identity, Coding::Gzip);
         let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: 0 };
         assert!(making.run().is_err());

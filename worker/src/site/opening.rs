@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
-use protocol::media_type;
+use protocol::media_type::MediaTypes;
 use rustix::fs::Stat;
 
 use super::fields::{FieldPolicy, Paths};
@@ -18,6 +18,7 @@ use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
 use super::resource::Resource;
+use super::routes::Routes;
 
 /// What was opened.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ pub struct Plan {
     pub precompressed: CodingSet,
     /// Whether content is coded that is worth it and has not been coded beforehand.
     pub compress: bool,
+    /// Where rules send requests.
+    pub routes: Routes,
+    /// Types of content that the operator knows better.
+    pub media_types: MediaTypes,
     /// What responses say besides.
     pub fields: FieldPolicy,
 }
@@ -242,17 +247,20 @@ impl Opener {
         unix_s: i64,
         patience: Patience,
     ) -> Result<OpenedFiles, Obstacle> {
-        let possible = self.possible(&files, name);
+        let media_type = &*self.plan.media_types.of(name);
+        let possible = self.possible(&files, media_type);
         let is_alone = matches!(files.0.as_slice(), [(Coding::Identity, ..)]);
         let varies = !is_alone || !possible.is_empty();
         let role = if wanted == Wanted::ErrorPage { Role::ErrorPage } else { Role::Content };
         let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
             // Without waiting, nothing is opened but on the root's own file system.
             let is_local = patience == Patience::Never || residency::is_local(&file);
-            let description = Description { name, coding, role, varies, fields, made_of: None, unix_s };
+            let made_of = None;
+            let description = Description { media_type, coding, role, varies, fields, made_of, unix_s };
             Representation::new(file, &stat, &description, is_local, patience)
         };
-        let recipe = Recipe { name: name.into(), fields: Bytes::copy_from_slice(fields) };
+        let fields = Bytes::copy_from_slice(fields);
+        let recipe = Recipe { name: name.into(), media_type: media_type.into(), fields };
         Ok(OpenedFiles {
             representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
             recipe: (!possible.is_empty()).then_some(recipe),
@@ -262,13 +270,13 @@ impl Opener {
 
     /// Codings that are not there and can be made: of a file that is there as itself, smaller ones; of one that is
     /// not, the file itself.
-    fn possible(&self, files: &Files, name: &[u8]) -> CodingSet {
+    fn possible(&self, files: &Files, media_type: &str) -> CodingSet {
         let itself = files.0.iter().find(|(coding, ..)| *coding == Coding::Identity);
         let Some((_, _, stat)) = itself else { return CodingSet::IDENTITY };
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         let is_worth_it = self.plan.compress
             && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes)
-            && is_compressible(&media_type::of(name));
+            && is_compressible(media_type);
         let made = if is_worth_it {
             CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip)
         } else {

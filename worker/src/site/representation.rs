@@ -333,7 +333,7 @@ mod tests {
         let file: OwnedFd = fs::File::open(path).unwrap().into();
         let stat = rustix::fs::fstat(&file).unwrap();
         let description = Description {
-            name: b"page.html",
+            media_type: "text/html; charset=utf-8",
             coding: Coding::Identity,
             role: Role::Content,
             varies: false,
