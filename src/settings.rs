@@ -14,9 +14,10 @@ use acceptor::Address;
 use protocol::media_type::MediaTypes;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
+use worker::site::listing::{self, Format, Formats};
 use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings};
 
-use crate::cli::{Accept, Cli, Content, Listen, Pin, Rules, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Listen, Listing, Pin, Rules, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -173,6 +174,7 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
             },
             routes: routes(&cli.rules),
             media_types: MediaTypes::new(cli.rules.mime.clone()),
+            listing: listing(cli),
         }),
         spa: content.spa.clone(),
         error_pages: error_pages(content),
@@ -196,6 +198,17 @@ fn routes(rules: &Rules) -> Routes {
             .collect(),
         rewrites: rules.rewrite.iter().map(|rewrite| rewrite.rule.clone()).collect(),
     }
+}
+
+fn listing(cli: &Cli) -> Option<listing::Settings> {
+    let formats = match cli.content.listing {
+        Listing::Off => return None,
+        Listing::Html => Formats::Only(Format::Html),
+        Listing::Json => Formats::Only(Format::Json),
+        Listing::Auto => Formats::Preferred,
+    };
+    let (hidden, order) = (cli.hidden, cli.content.listing_sort);
+    Some(listing::Settings { formats, hidden, order, entries_max: listing::ENTRIES_MAX })
 }
 
 /// Whoever has a `404.html` in the root means it to be the page of that error.

@@ -5,6 +5,7 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod directory;
 pub mod fields;
 pub mod heads;
 pub mod listing;
@@ -40,7 +41,6 @@ use cache::{Cache, Hit};
 use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
-use making::Making;
 use missing::Missing;
 use opening::{Opener, Wanted};
 use pages::Pages;
@@ -108,8 +108,8 @@ pub struct Site {
     key: Vec<u8>,
     /// The path that was asked for, where a rule has put another one in its place. Scratch.
     routed: Vec<u8>,
-    /// What has to be made before the last request can be answered.
-    making: Option<Box<Making>>,
+    /// What has to be done before the last request can be answered, unless it is to open what is wanted.
+    errand: Option<Box<Task>>,
     /// Whether the operator wants any fields.
     has_fields: bool,
     extras: Extras,
@@ -143,7 +143,7 @@ impl Site {
             wanted: Wanted::File,
             key: Vec::new(),
             routed: Vec::new(),
-            making: None,
+            errand: None,
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
             settings,

@@ -21,6 +21,17 @@ pub enum Role {
     ErrorPage,
 }
 
+/// Where content comes from, and with it who knows its version.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// It is a file as it was found.
+    Found,
+    /// It was made of this version of a file.
+    Made(Stamp),
+    /// It was written by the server, which knows its validators.
+    Written(&'a Validators),
+}
+
 /// What is said of a file that its descriptor does not tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Description<'a> {
@@ -34,8 +45,8 @@ pub struct Description<'a> {
     pub varies: bool,
     /// Field lines that every response with it has, besides those that HTTP asks for.
     pub fields: &'a [u8],
-    /// The version of the file that the content was made of, if it was not found as it is.
-    pub made_of: Option<Stamp>,
+    /// Where its content comes from.
+    pub origin: Origin<'a>,
     /// The time now.
     pub unix_s: i64,
 }
@@ -95,7 +106,11 @@ impl Description<'_> {
     /// The validators of that version of the file. Each coding has a tag of its own (RFC 9110 §8.8.3.3).
     #[must_use]
     pub fn validators(&self, stamp: Stamp) -> Validators {
-        let version = self.made_of.unwrap_or(stamp);
+        let version = match self.origin {
+            Origin::Found => stamp,
+            Origin::Made(version) => version,
+            Origin::Written(validators) => return *validators,
+        };
         let (modified_s, modified_ns) = version.modified();
         let tag = EntityTag::from_modification(modified_s, modified_ns, version.size());
         Validators {

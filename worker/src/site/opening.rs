@@ -12,7 +12,8 @@ use protocol::media_type::MediaTypes;
 use rustix::fs::Stat;
 
 use super::fields::{FieldPolicy, Paths};
-use super::heads::{Description, Role};
+use super::heads::{Description, Origin, Role};
+use super::listing;
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
 use super::representation::Representation;
 use super::residency;
@@ -70,6 +71,8 @@ pub struct Plan {
     pub media_types: MediaTypes,
     /// What responses say besides.
     pub fields: FieldPolicy,
+    /// How directories without an index file are listed, if they are.
+    pub listing: Option<listing::Settings>,
 }
 
 /// Opens what is below a root. Cheap to clone.
@@ -114,6 +117,12 @@ impl Opener {
     #[must_use]
     pub const fn root(&self) -> &Arc<Root> {
         &self.root
+    }
+
+    /// How it opens.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Opens what `path`, decoded, names, and leaves the name of the file that was found in `path`. `known` is
@@ -255,8 +264,8 @@ impl Opener {
         let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
             // Without waiting, nothing is opened but on the root's own file system.
             let is_local = patience == Patience::Never || residency::is_local(&file);
-            let made_of = None;
-            let description = Description { media_type, coding, role, varies, fields, made_of, unix_s };
+            let origin = Origin::Found;
+            let description = Description { media_type, coding, role, varies, fields, origin, unix_s };
             Representation::new(file, &stat, &description, is_local, patience)
         };
         let fields = Bytes::copy_from_slice(fields);
