@@ -17,7 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
-pub(crate) use command::{Command, Healthcheck, Man, definition};
+pub(crate) use command::{Command, Healthcheck, Man, Request, definition};
 pub(crate) use content::Content;
 pub(crate) use listen::Listen;
 
