@@ -18,7 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
-pub(crate) use command::{Command, Healthcheck, Man, definition};
+pub(crate) use command::{Command, Healthcheck, Man, Request, definition};
 pub(crate) use content::{Content, Listing};
 pub(crate) use listen::Listen;
 pub(crate) use rules::Rules;

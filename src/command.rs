@@ -1,6 +1,8 @@
 //! The commands beside serving, each in a module of its own. What they have to say goes to standard output, and the
 //! exit code tells what came of it.
 
+pub(crate) mod check;
+pub(crate) mod explain;
 pub(crate) mod healthcheck;
 pub(crate) mod manual;
 

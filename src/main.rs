@@ -32,6 +32,8 @@ fn main() -> ExitCode {
     };
     let result = match &command {
         Command::Serve(cli) => run(cli, signals).map(|()| ExitCode::SUCCESS),
+        Command::Explain(cli, request) => command::explain::run(cli, request),
+        Command::Check(cli) => command::check::run(cli),
         Command::Healthcheck(asked) => command::healthcheck::run(asked),
         Command::Completions(shell) => command::manual::completions(*shell),
         Command::Man(asked) => command::manual::page(asked),

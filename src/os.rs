@@ -131,6 +131,20 @@ pub(crate) fn defer_accept(socket: impl AsFd, seconds: libc::c_int) -> io::Resul
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The version of Landlock's interface (landlock(7)).
+///
+/// # Errors
+/// `NOSYS` where the kernel has none, `OPNOTSUPP` where it is switched off.
+pub(crate) fn landlock_abi() -> io::Result<i64> {
+    const CREATE_RULESET_VERSION: libc::c_uint = 1;
+    let (attributes, bytes) = (std::ptr::null::<libc::c_void>(), 0_usize);
+    // SAFETY: with this flag the kernel wants no attributes and makes no ruleset: it touches no memory of ours.
+    let abi = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, attributes, bytes, CREATE_RULESET_VERSION)
+    };
+    if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(abi) }
+}
+
 /// Takes over a descriptor that the process was started with.
 ///
 /// # Errors

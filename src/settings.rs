@@ -93,44 +93,21 @@ impl Settings {
     /// # Errors
     /// The flag to blame, what is wrong with it, and what to do.
     pub(crate) fn new(cli: &Cli, machine: &Machine, stdout_is_terminal: bool) -> Result<Self, SettingsError> {
-        let workers = match cli.workers {
-            Workers::Auto => machine.parallelism.max(1),
-            Workers::Count(count) => count,
-        };
+        let workers = workers(cli, machine);
         let access_log = access_log(cli.access_log.as_deref(), stdout_is_terminal);
-        let listen = forms(cli);
-        let is_sharded = cli.accept == Accept::Sharded;
-        let listeners = listen.iter().map(|listen| descriptors(listen, is_sharded, workers)).sum();
         // First, because everything else opens something.
-        let budget = Budget::new(cli, machine, workers, listeners, access_log.is_some())?;
-        let listen = addresses(&listen)?;
+        let budget = budget(cli, machine, access_log.is_some())?;
+        let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
-        let deadlines = deadlines(cli);
-        let limits = Limits {
-            head_bytes_max: cli.max_header,
-            target_bytes_max: cli.max_uri,
-            fields_max: cli.max_fields.into(),
-            content_bytes_max: cli.max_body,
-        };
-        let worker = worker::Settings {
-            limits,
-            deadlines,
-            // Any worker may end up with all connections: turns are strict, but lifetimes differ.
-            connections_max: saturate(budget.connections_max),
-            handoff_capacity: HANDOFF_CAPACITY,
-            backlog: cli.backlog.into(),
-            processor: None,
-            spin_us: cli.spin_us,
-            site: site(cli, budget.open_files_max),
-        };
+        let worker = worker(cli, budget.connections_max, budget.open_files_max);
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
             connections_max: budget.connections_max,
-            worker,
             processors: processors(&cli.pin, machine, workers)?,
             listen,
-            is_sharded,
-            defers_accept: deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
+            is_sharded: is_sharded(cli),
+            defers_accept: worker.deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
+            worker,
             access_log,
             grace: cli.grace,
             root,
@@ -141,7 +118,46 @@ impl Settings {
     }
 }
 
-fn saturate(number: u64) -> usize {
+/// How many workers there are.
+pub(crate) fn workers(cli: &Cli, machine: &Machine) -> usize {
+    match cli.workers {
+        Workers::Auto => machine.parallelism.max(1),
+        Workers::Count(count) => count,
+    }
+}
+
+fn is_sharded(cli: &Cli) -> bool {
+    cli.accept == Accept::Sharded
+}
+
+/// How the descriptors are shared out.
+pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Result<Budget, SettingsError> {
+    let workers = workers(cli, machine);
+    let listeners = forms(cli).iter().map(|form| descriptors(form, is_sharded(cli), workers)).sum();
+    Budget::new(cli, machine, workers, listeners, has_access_log)
+}
+
+/// What a worker is told, whatever processor it is bound to.
+pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> worker::Settings {
+    worker::Settings {
+        limits: Limits {
+            head_bytes_max: cli.max_header,
+            target_bytes_max: cli.max_uri,
+            fields_max: cli.max_fields.into(),
+            content_bytes_max: cli.max_body,
+        },
+        deadlines: deadlines(cli),
+        // Any worker may end up with all connections: turns are strict, but lifetimes differ.
+        connections_max: saturate(connections_max),
+        handoff_capacity: HANDOFF_CAPACITY,
+        backlog: cli.backlog.into(),
+        processor: None,
+        spin_us: cli.spin_us,
+        site: site(cli, open_files_max),
+    }
+}
+
+pub(crate) fn saturate(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -218,7 +234,7 @@ fn error_pages(content: &Content) -> Vec<(Status, String)> {
 }
 
 /// A directory that can be entered, or a regular file that can be read.
-fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
+pub(crate) fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
     let check = || {
         let kind = fs::metadata(path)?.file_type();
         if kind.is_dir() {
@@ -233,7 +249,11 @@ fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
     check().map_err(|source| SettingsError::Root { path: path.to_owned(), source })
 }
 
-fn processors(pin: &Pin, machine: &Machine, workers: usize) -> Result<Vec<Option<usize>>, SettingsError> {
+pub(crate) fn processors(
+    pin: &Pin,
+    machine: &Machine,
+    workers: usize,
+) -> Result<Vec<Option<usize>>, SettingsError> {
     let list = match pin {
         Pin::Off => return Ok(vec![None; workers]),
         Pin::Auto => &machine.processors,
@@ -248,7 +268,7 @@ fn processors(pin: &Pin, machine: &Machine, workers: usize) -> Result<Vec<Option
     Ok(list.iter().copied().cycle().take(workers).map(Some).collect())
 }
 
-fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destination> {
+pub(crate) fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destination> {
     match argument {
         Some("off") => None,
         None if !stdout_is_terminal => None,
@@ -258,7 +278,7 @@ fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destin
 }
 
 /// Where to listen: as asked for, or what the shorthands stand for.
-fn forms(cli: &Cli) -> Vec<Listen> {
+pub(crate) fn forms(cli: &Cli) -> Vec<Listen> {
     if !cli.listen.is_empty() {
         return cli.listen.clone();
     }
@@ -275,7 +295,7 @@ const fn descriptors(listen: &Listen, is_sharded: bool, workers: usize) -> usize
     }
 }
 
-fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
+pub(crate) fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
     let mut addresses = Vec::with_capacity(forms.len());
     for form in forms {
         let inherited = |source| SettingsError::Inherited { text: form.to_string(), source };

@@ -46,6 +46,7 @@ mod black_box {
     mod changing_files;
     mod cold_files;
     mod command_line;
+    mod commands;
     mod connections;
     mod deadlines;
     mod descriptors;

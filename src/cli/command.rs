@@ -20,12 +20,33 @@ use super::{Cli, on_one_line};
 pub(crate) enum Command {
     /// Serve.
     Serve(Box<Cli>),
+    /// Say how a request would be answered, and why.
+    Explain(Box<Cli>, Request),
+    /// Say what keeps the server from starting, or from doing what it is told.
+    Check(Box<Cli>),
     /// Ask a server whether it is well.
     Healthcheck(Healthcheck),
     /// Put out a script that completes command lines in a shell.
     Completions(Shell),
     /// Put out a page of the manual.
     Man(Man),
+}
+
+/// The request that is explained.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Request")]
+pub(crate) struct Request {
+    /// What is asked for: http://HOST/PATH, or a target alone
+    #[arg(value_name = "URL", index = 1, value_parser = parse_url)]
+    pub(crate) url: Url,
+
+    /// The method
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET", value_parser = parse_method)]
+    pub(crate) method: String,
+
+    /// A field of the request; may be repeated. Only Host is sent besides
+    #[arg(short = 'H', long = "request-header", value_name = "NAME: VALUE", value_parser = parse_field)]
+    pub(crate) fields: Vec<String>,
 }
 
 /// Who is asked whether it is well.
@@ -57,7 +78,7 @@ struct Completions {
 }
 
 /// In the order in which they are shown.
-const COMMANDS: [&str; 3] = ["healthcheck", "completions", "man"];
+const COMMANDS: [&str; 5] = ["explain", "check", "healthcheck", "completions", "man"];
 
 /// All that can be said on a command line. For those who read it; what is said is read by one definition at a time,
 /// since any name but that of a command is a root.
@@ -79,6 +100,16 @@ fn command(name: &str) -> Option<clap::Command> {
     let name = COMMANDS.into_iter().find(|&known| known == name)?;
     let bare = || clap::Command::new("").max_term_width(120);
     let (command, about) = match name {
+        // The root may follow the URL; what the server says is for `--header` in full.
+        "explain" => (
+            Request::augment_args(
+                serving()
+                    .mut_arg("root_argument", |root| root.index(2))
+                    .mut_arg("header", |header| header.short(Resettable::Reset)),
+            ),
+            "Show every decision about a request, and the head that answers it, without serving",
+        ),
+        "check" => (serving(), "Check flags, files, addresses and the machine, without serving"),
         "healthcheck" => (
             Healthcheck::augment_args(bare()),
             "Ask a server for a page: succeeds if it answers with 2xx or 3xx",
@@ -115,6 +146,11 @@ impl Command {
         let own = arguments.get(1..).unwrap_or_default();
         let matches = || definition.clone().try_get_matches_from(own).map_err(on_one_line);
         match name {
+            "explain" => {
+                let (cli, matches) = Cli::read_as(&definition, own, port_variable)?;
+                Ok(Self::Explain(cli.into(), Request::from_arg_matches(&matches)?))
+            }
+            "check" => Cli::read_as(&definition, own, port_variable).map(|(cli, _)| Self::Check(cli.into())),
             "healthcheck" => Healthcheck::from_arg_matches(&matches()?).map(Self::Healthcheck),
             "completions" => {
                 Completions::from_arg_matches(&matches()?).map(|asked| Self::Completions(asked.shell))
@@ -122,6 +158,20 @@ impl Command {
             _ => Man::from_arg_matches(&matches()?).map(Self::Man),
         }
     }
+}
+
+/// Whatever a method may be, so that those which are refused can be explained, too.
+fn parse_method(text: &str) -> Result<String, String> {
+    let is_token = !text.is_empty() && text.bytes().all(protocol::field::is_token_byte);
+    is_token.then(|| text.to_owned()).ok_or_else(|| "it must be the name of a method, such as HEAD".into())
+}
+
+/// A field line that is one line.
+fn parse_field(text: &str) -> Result<String, String> {
+    if !text.contains(':') || text.contains(['\r', '\n']) {
+        return Err("it must be NAME: VALUE, on one line".into());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -143,11 +193,48 @@ mod tests {
 
     #[test]
     fn a_command_is_the_first_argument_and_anything_else_is_a_root() {
-        assert!(matches!(read(&["man"]), Ok(Command::Man(_))));
-        for folder in [&["./man"][..], &["-q", "man"], &["--", "man"], &["help"], &["-d", "man"]] {
+        assert!(matches!(read(&["check"]), Ok(Command::Check(_))));
+        assert!(
+            matches!(read(&["check", "public"]), Ok(Command::Check(cli)) if cli.root.ends_with("public"))
+        );
+        for folder in [&["./check"][..], &["-q", "check"], &["--", "check"], &["help"], &["-d", "check"]] {
             let command = read(folder);
             let name = folder.last().unwrap();
             assert!(matches!(&command, Ok(Command::Serve(cli)) if cli.root.ends_with(name)), "{folder:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_explained_is_a_request_of_flags_and_a_root() {
+        let Ok(Command::Explain(cli, request)) = read(&[
+            "explain",
+            "-H",
+            "Range: bytes=0-1",
+            "-X",
+            "HEAD",
+            "http://a.test:1/b?c#d",
+            "public",
+            "-x",
+        ]) else {
+            panic!("not read");
+        };
+        assert_eq!((request.method.as_str(), request.fields), ("HEAD", vec!["Range: bytes=0-1".to_owned()]));
+        assert_eq!(
+            (request.url.authority.as_deref(), request.url.target.as_str()),
+            (Some("a.test:1"), "/b?c")
+        );
+        assert!(cli.root.ends_with("public") && cli.content.compress && cli.content.header.is_empty());
+        for wrong in [
+            &["explain"][..],
+            &["explain", "/", "-H", "no colon"],
+            &["explain", "/", "-H", "a: b\r\nc: d"],
+            &["explain", "/", "-X", "A B"],
+            &["explain", "/", "--prot", "1"],
+            &["healthcheck", "--timeout", "0"],
+            &["completions", "sh"],
+            &["man", "serve"],
+        ] {
+            assert_eq!(read(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }
     }
 }

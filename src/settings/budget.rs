@@ -15,9 +15,9 @@ const PER_WORKER_OPENING: u64 = 3;
 
 /// What connections and cached files may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
-    pub(super) connections_max: u64,
-    pub(super) open_files_max: usize,
+pub(crate) struct Budget {
+    pub(crate) connections_max: u64,
+    pub(crate) open_files_max: usize,
 }
 
 impl Budget {

@@ -13,6 +13,7 @@ pub mod cold;
 pub mod connection;
 pub mod context;
 pub mod control;
+pub mod decision;
 pub mod errands;
 pub mod fault;
 pub mod handoff;

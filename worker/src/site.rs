@@ -34,6 +34,7 @@ use protocol::{Method, Name, RequestHead, Status};
 
 use crate::clock::Clock;
 use crate::cold::Task;
+use crate::decision::{self, decided};
 use crate::fault::Fault;
 use crate::parts::Boundaries;
 use crate::settings::SiteSettings;
@@ -230,12 +231,14 @@ impl Site {
     fn decide(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let head = asked.head;
         if head.expectation == Expectation::Unknown {
+            decided!("expect", "the client expects what nobody here can do");
             return Ok(Answer::Refusal(Status::ExpectationFailed));
         }
         if !head.method.is_retrieval() {
             return Ok(self.answer_without_file(head));
         }
         let RequestTarget::Origin { path, .. } = head.target else {
+            decided!("target", "there is no path in it");
             return Ok(Answer::Refusal(Status::BadRequest));
         };
         self.fault.strike(path);
@@ -253,8 +256,9 @@ impl Site {
             located => located,
         };
         match located {
-            Ok(Located::File(representation)) => Ok(select(head, representation)),
+            Ok(Located::File(representation)) => Ok(select_and_tell(head, representation)),
             Ok(Located::Directory) => {
+                decided!("directory", "redirected to the path with a slash behind it");
                 self.locate_directory(head.target);
                 Ok(Answer::Redirect(Status::MovedPermanently))
             }
@@ -301,9 +305,13 @@ impl Site {
                     }
                 }
                 Ok(_) => {}
-                Err(error) => return Answer::Refusal(error.status()),
+                Err(error) => {
+                    decided!("path", "{error}");
+                    return Answer::Refusal(error.status());
+                }
             }
         }
+        decided!("method", "no file is looked for");
         match head.method {
             Method::Options => Answer::Options,
             Method::NotAllowed | Method::Connect => Answer::Refusal(Status::MethodNotAllowed),
@@ -318,10 +326,12 @@ impl Site {
         if !self.pages.name_into(status, now_ms, &mut self.path, &mut self.key) {
             return plain;
         }
+        decided!("error page", "for {}: {}", status.code(), self.path.escape_ascii());
         match self.locate_by_key(Wanted::ErrorPage, asked) {
             Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
             Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => {
+                decided!("error page", "not there: a plain one is sent");
                 self.pages.is_missing(status, now_ms);
                 plain
             }
@@ -345,6 +355,16 @@ impl Site {
             target::encode_query(query, location);
         }
     }
+}
+
+/// The answer that [`select`] gives, told to who listens.
+fn select_and_tell(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer {
+    let told = decision::is_told().then(|| Rc::clone(&representation));
+    let answer = select(head, representation);
+    if let Some(representation) = told {
+        decision::tell_selection(head, &representation, &answer);
+    }
+    answer
 }
 
 /// Preconditions first, then ranges: RFC 9110 §13.2.2.

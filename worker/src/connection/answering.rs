@@ -10,6 +10,7 @@ use crate::access_log::{self, Entry};
 use crate::close::CloseReason;
 use crate::cold::{Outcome, Task};
 use crate::context::Context;
+use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding};
@@ -129,6 +130,7 @@ impl<T: Transport> Connection<T> {
 
     pub(super) fn refuse(&mut self, error: RequestError, input: &[u8], cx: &mut Context) {
         tracing::debug!(peer = %self.peer, %error, "request refused");
+        decided!("request", "refused: {error}");
         let request_line = access_log::request_line(input);
         let asker = if request_line.starts_with(b"HEAD ") { Asker::UNKNOWN_HEAD } else { Asker::UNKNOWN };
         let reply = respond::refuse(&mut cx.output, error.status(), asker, &cx.clock);

@@ -10,6 +10,7 @@ use protocol::glob::Glob;
 use protocol::http1::encode;
 
 use super::sharing;
+use crate::decision::decided;
 
 /// How long others may keep what they were sent, where no rule says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,13 +88,16 @@ impl FieldPolicy {
             match self.cache {
                 CachePolicy::Off => {}
                 CachePolicy::Auto if is_page => {
+                    decided!("field", "Cache-Control, as a page is to be asked for each time");
                     encode::field(out, "Cache-Control", b"no-cache");
                 }
                 CachePolicy::Auto if is_digested(paths.found) => {
+                    decided!("field", "Cache-Control, as the name holds a digest of the content");
                     encode::field(out, "Cache-Control", IMMUTABLE);
                 }
                 CachePolicy::Auto => {}
                 CachePolicy::Seconds(seconds) => {
+                    decided!("field", "Cache-Control, as all may be kept for {seconds} seconds");
                     encode::field(out, "Cache-Control", format!("public, max-age={seconds}").as_bytes());
                 }
             }
@@ -108,11 +112,14 @@ impl FieldPolicy {
             sharing::append_always(origins, out);
         }
         if self.has_security_fields {
+            decided!("field", "those that make browsers careful");
             for (name, value) in SECURITY_FIELDS.iter().filter(|(name, _)| !self.has_rule(paths, name)) {
                 encode::field(out, name, value.as_bytes());
             }
         }
         for rule in self.rules_for(paths) {
+            let paths = if rule.paths.is_some() { "paths like this" } else { "all paths" };
+            decided!("field", "{}: {}, by a rule for {paths}", rule.name, rule.value);
             encode::field(out, &rule.name, rule.value.as_bytes());
         }
     }

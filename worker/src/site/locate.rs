@@ -17,6 +17,7 @@ use super::resource::{Offer, Resource};
 use super::{Asked, Site};
 use crate::clock::Clock;
 use crate::cold::Task;
+use crate::decision::{self, decided};
 
 /// What a helper found out, under the key that it was asked for by.
 #[derive(Clone, Debug)]
@@ -62,14 +63,17 @@ impl Site {
     }
 
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        let decoded =
-            target::decode_path(raw, &mut self.path).map_err(|error| Obstacle::Refused(error.status()))?;
+        let decoded = target::decode_path(raw, &mut self.path).map_err(|error| {
+            decided!("path", "{error}");
+            Obstacle::Refused(error.status())
+        })?;
         if !self.settings.plan.routes.is_empty()
             && let Some(located) = self.locate_routed(&decoded, asked)
         {
             return located;
         }
         if decoded.is_hidden && !self.settings.hidden {
+            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
             return Err(NOT_FOUND);
         }
         self.make_key(raw, &decoded);
@@ -94,6 +98,7 @@ impl Site {
         else {
             return Err(NOT_FOUND);
         };
+        decided!("application", "somebody navigates to what is not there: {file}");
         self.path.clear();
         self.path.extend_from_slice(file.as_bytes());
         self.key.clear();
@@ -119,6 +124,7 @@ impl Site {
             Some(Hit::Stale(resource)) => Some(resource),
             None => None,
         };
+        decided!("path", "/{}, which is to be {wanted}", self.path.escape_ascii());
         let opened =
             self.opener.open(&mut self.path, wanted, known.as_deref(), clock.unix_s(), self.patience);
         let resource = match (opened, known) {
@@ -137,6 +143,9 @@ impl Site {
                 return opened.map(|_| Located::Directory);
             }
         };
+        if decision::is_told() {
+            decision::tell_coding(&resource, &asked.head.fields);
+        }
         self.choose(&resource, asked)
     }
 
@@ -162,6 +171,7 @@ impl Site {
     fn make(&mut self, resource: &Resource, coding: Coding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let making = resource.making(&self.key, coding, asked.clock.unix_s());
         let making = making.ok_or(Obstacle::Refused(Status::InternalServerError))?;
+        decided!("coding", "{} is made of {}", coding.token(), making.from.token());
         if self.patience == Patience::Never {
             self.errand = Some(Box::new(Task::Make(Box::new(making))));
             return Err(Obstacle::Cold);

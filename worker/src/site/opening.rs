@@ -2,6 +2,7 @@
 //! may have to be gone by a helper thread. Everything in here can be sent to one.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
 use super::resource::Resource;
 use super::routes::Routes;
+use crate::decision::decided;
 
 /// What was opened.
 #[derive(Debug)]
@@ -41,6 +43,16 @@ pub enum Wanted {
     Directory,
     /// A file with the page of an error.
     ErrorPage,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a file",
+            Self::Directory => "a directory",
+            Self::ErrorPage => "the page of an error",
+        })
+    }
 }
 
 /// The representations of a resource, as far as they were found.
@@ -241,7 +253,8 @@ impl Opener {
                     files.push((coding, file, stat));
                 }
                 Err(Obstacle::Cold) => return Err(Obstacle::Cold),
-                Ok(_) | Err(Obstacle::Refused(_)) => {}
+                Ok(Found::File(..)) => decided!("file", "older than the file itself, so passed over"),
+                Ok(Found::Directory) | Err(Obstacle::Refused(_)) => {}
             }
         }
         Ok(())

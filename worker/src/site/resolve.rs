@@ -19,6 +19,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::residency;
+use crate::decision::decided;
 use crate::settings::Symlinks;
 
 /// How often a path is tried when a rename or a mount elsewhere keeps the kernel from being sure (openat2(2), EAGAIN).
@@ -147,16 +148,35 @@ impl Root {
             None if path.is_empty() => c".",
             None => path,
         };
-        let file = self.open_any(path, patience).map_err(|errno| match (errno, patience) {
-            // Not in the cache, or on another file system, if it is below the root at all.
-            (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
-            _ => Obstacle::Refused(refusal(errno)),
+        let file = self.open_any(path, patience).map_err(|errno| {
+            decided!("file", "{}: {}", path.to_bytes().escape_ascii(), self.reason(errno));
+            match (errno, patience) {
+                // Not in the cache, or on another file system, if it is below the root at all.
+                (Errno::AGAIN | Errno::XDEV, Patience::Never) => Obstacle::Cold,
+                _ => Obstacle::Refused(refusal(errno)),
+            }
         })?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| Obstacle::Refused(refusal(errno)))?;
+        decided!("file", "{}: {}", path.to_bytes().escape_ascii(), description(&stat));
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Found::File(file, stat)),
             FileType::Directory => Ok(Found::Directory),
             _ => Err(Obstacle::Refused(Status::NotFound)),
+        }
+    }
+
+    /// Why nothing could be opened. Says more than the kernel where it keeps to what we told it.
+    fn reason(&self, errno: Errno) -> String {
+        match errno {
+            Errno::XDEV => "leads out of the root".into(),
+            Errno::LOOP if self.resolve.contains(ResolveFlags::NO_SYMLINKS) => {
+                "leads through a symbolic link, and none are followed".into()
+            }
+            Errno::AGAIN => "only known to who may wait".into(),
+            _ => {
+                let text = io::Error::from(errno).to_string();
+                text.split_once(" (os error ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+            }
         }
     }
 
@@ -206,6 +226,15 @@ impl Root {
             }
         }
         result
+    }
+}
+
+/// What was opened, in words.
+fn description(stat: &Stat) -> String {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => format!("a file of {} bytes", stat.st_size),
+        FileType::Directory => "a directory".into(),
+        _ => "neither a file nor a directory".into(),
     }
 }
 

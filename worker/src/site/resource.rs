@@ -62,6 +62,12 @@ impl Resource {
         self.found
     }
 
+    /// The codings that can be had.
+    #[must_use]
+    pub const fn offered(&self) -> CodingSet {
+        self.offered.get()
+    }
+
     /// The representation of a coding.
     #[must_use]
     pub fn get(&self, coding: Coding) -> Option<&Rc<Representation>> {

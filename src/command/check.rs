@@ -1,0 +1,183 @@
+//! `oneloop check`: what would keep the server from starting, and what would make it do less than it is told, without
+//! serving. One line for each finding.
+//!
+//! It asks the code that serves wherever there is such code: roots and files are opened, addresses bound, as they
+//! would be, and closed again.
+
+mod machine;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use acceptor::{Address, Listener};
+use rustix::fs::Access;
+use worker::log_writer::Destination;
+use worker::site::opening::{Opened, Opener, Wanted};
+use worker::site::residency;
+use worker::site::resolve::{Patience, Root};
+
+use super::{Ended, put_out};
+use crate::cli::{self, Cli};
+use crate::server::ServerError;
+use crate::settings;
+use crate::show::{plain, quoted};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    /// The server would start, and do less than it could.
+    Warn,
+    /// The server would not start, or never do something that it is told.
+    Fail,
+}
+
+/// What was found out.
+#[derive(Debug)]
+struct Finding {
+    verdict: Verdict,
+    /// What it is about.
+    subject: &'static str,
+    /// What, where, what to do.
+    text: String,
+}
+
+impl Finding {
+    fn ok(subject: &'static str, text: impl fmt::Display) -> Self {
+        Self { verdict: Verdict::Ok, subject, text: text.to_string() }
+    }
+
+    fn warn(subject: &'static str, text: impl fmt::Display) -> Self {
+        Self { verdict: Verdict::Warn, ..Self::ok(subject, text) }
+    }
+
+    fn fail(subject: &'static str, text: impl fmt::Display) -> Self {
+        Self { verdict: Verdict::Fail, ..Self::ok(subject, text) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "fail",
+        };
+        write!(f, "{verdict:<6}{:<13}{}", self.subject, plain(&self.text))
+    }
+}
+
+/// Checks everything. Succeeds if nothing fails.
+///
+/// # Errors
+/// When the findings cannot be written.
+pub(crate) fn run(cli: &Cli) -> Ended {
+    let mut findings: Vec<Finding> =
+        cli::strange_variables().into_iter().map(|line| Finding::warn("environment", line)).collect();
+    findings.extend(content(cli));
+    findings.extend(listening(cli));
+    findings.extend(access_log(cli));
+    findings.extend(machine::findings(cli));
+    let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    put_out(lines.as_bytes())?;
+    let has_failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The root, and the files in it that flags name.
+fn content(cli: &Cli) -> Vec<Finding> {
+    let path = match settings::check_root(&cli.root) {
+        Ok(path) => path,
+        Err(error) => return vec![Finding::fail("root", error)],
+    };
+    let site = settings::worker(cli, 1, 1).site;
+    let root = match worker::open_root(&site) {
+        Ok(root) => root,
+        Err(error) => return vec![Finding::fail("root", ServerError::Worker(error))],
+    };
+    let mut findings = vec![Finding::ok("root", path.display()), file_system(&path, &root)];
+    let is_directory = root.only().is_none();
+    let opener = Opener::new(root, Arc::clone(&site.plan));
+    if is_directory && !is_file(&opener, "", Wanted::Directory) {
+        let text = format!("none of {} is there: / is answered with 404", site.plan.index.join(", "));
+        findings.push(Finding::warn("index", text));
+    }
+    let spa = site.spa.iter().map(|file| ("--spa", file.as_str(), Wanted::File));
+    let pages = &cli.content.error_page;
+    let pages = pages.iter().map(|page| ("--error-page", page.file.as_str(), Wanted::ErrorPage));
+    findings.extend(spa.chain(pages).map(|(flag, file, wanted)| {
+        if is_file(&opener, file, wanted) {
+            Finding::ok("file", format!("{}, for {flag}", quoted(file)))
+        } else {
+            let file = quoted(file);
+            Finding::fail("file", format!("{file} cannot be served for {flag}; put it into the root"))
+        }
+    }));
+    findings
+}
+
+/// Whether the server would find a file there.
+fn is_file(opener: &Opener, path: &str, wanted: Wanted) -> bool {
+    let unix_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let unix_s = i64::try_from(unix_s).unwrap_or(i64::MAX);
+    let mut path = path.as_bytes().to_vec();
+    let opened = opener.open(&mut path, wanted, None, unix_s, Patience::MayWait);
+    matches!(opened, Ok(Opened::Files(_)))
+}
+
+fn file_system(path: &Path, root: &Root) -> Finding {
+    let is_local = File::open(path).is_ok_and(residency::is_local);
+    match (root.opens_from_cache(), is_local) {
+        (true, _) => Finding::ok("file system", "local: what is in memory is opened at once"),
+        (false, true) => Finding::warn(
+            "file system",
+            "local, but before Linux 5.12 helper threads have to open every file",
+        ),
+        (false, false) => Finding::warn(
+            "file system",
+            "not known to be local: helper threads open every file; more --helpers serve more at once",
+        ),
+    }
+}
+
+/// Every address, bound for a moment.
+fn listening(cli: &Cli) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for form in settings::forms(cli) {
+        match settings::addresses(&[form]) {
+            Err(error) => findings.push(Finding::fail("listen", error)),
+            Ok(addresses) => findings.extend(addresses.into_iter().map(|address| bind(address, cli))),
+        }
+    }
+    findings
+}
+
+fn bind(address: Address, cli: &Cli) -> Finding {
+    let shown = address.to_string();
+    let is_unix = matches!(address, Address::Unix(_));
+    match Listener::bind(address, cli.backlog.into()) {
+        Ok(_) => Finding::ok("listen", shown),
+        Err(source) => Finding::fail("listen", ServerError::Listen { address: shown, is_unix, source }),
+    }
+}
+
+/// The access log, without making the file.
+fn access_log(cli: &Cli) -> Option<Finding> {
+    let Some(Destination::File(path)) = settings::access_log(cli.access_log.as_deref(), false) else {
+        return None;
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = if path.exists() {
+        fs::OpenOptions::new().append(true).open(&path).map(drop)
+    } else {
+        rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(Into::into)
+    };
+    Some(match opened {
+        Ok(()) => Finding::ok("access log", path.display()),
+        Err(source) => Finding::fail("access log", ServerError::AccessLog { path, source }),
+    })
+}
