@@ -17,8 +17,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
-pub(crate) use command::{Command, Healthcheck, Man, definition};
-pub(crate) use content::Content;
+pub(crate) use command::{Command, Healthcheck, Man, Manifest, definition};
+pub(crate) use content::{Content, Etag};
 pub(crate) use listen::Listen;
 
 use crate::show::{plain, quoted};

@@ -2,6 +2,7 @@
 //! exit code tells what came of it.
 
 pub(crate) mod healthcheck;
+pub(crate) mod manifest;
 pub(crate) mod manual;
 
 use std::error::Error;

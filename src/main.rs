@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     let result = match &command {
         Command::Serve(cli) => run(cli, signals).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck(asked) => command::healthcheck::run(asked),
+        Command::Manifest(asked) => command::manifest::run(asked),
         Command::Completions(shell) => command::manual::completions(*shell),
         Command::Man(asked) => command::manual::page(asked),
     };

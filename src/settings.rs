@@ -13,9 +13,9 @@ use std::time::Duration;
 use acceptor::Address;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
-use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
+use worker::{Deadlines, FieldPolicy, Plan, SiteSettings, TagPolicy};
 
-use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Etag, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -164,6 +164,11 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
             clean_urls: content.clean_urls,
             precompressed: content.precompressed,
             compress: content.compress,
+            tags: match content.etag {
+                Etag::Mtime => TagPolicy::Modification,
+                Etag::Content => TagPolicy::Content(Arc::default()),
+                Etag::Off => TagPolicy::Off,
+            },
             fields: FieldPolicy {
                 cache: content.cache,
                 rules: content.header.clone(),

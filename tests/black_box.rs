@@ -30,6 +30,7 @@ mod black_box {
     mod host;
     mod limits;
     mod making;
+    mod manifest;
     mod methods;
     mod negotiation;
     mod paths;

@@ -360,6 +360,7 @@ mod tests {
     use protocol::coding::Coding;
 
     use super::*;
+    use crate::site::digest::TagPolicy;
     use crate::site::heads::{Description, Role};
     use crate::site::representation::Representation;
     use crate::site::resolve::Patience;
@@ -405,6 +406,8 @@ mod tests {
             varies: false,
             fields: b"",
             made_of: None,
+            tags: &TagPolicy::Modification,
+            listed: None,
             unix_s: i64::MAX,
         };
         let file = OwnedFd::from(file);

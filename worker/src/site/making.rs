@@ -12,6 +12,7 @@ use bytes::Bytes;
 use protocol::coding::Coding;
 use rustix::fs::{MemfdFlags, SealFlags};
 
+use super::digest::TagPolicy;
 use super::heads::{Description, Role};
 use super::representation::Representation;
 use super::resolve::Patience;
@@ -37,6 +38,8 @@ pub struct Recipe {
     pub name: Box<[u8]>,
     /// Field lines of the operator's.
     pub fields: Bytes,
+    /// What entity tags are made of.
+    pub tags: TagPolicy,
 }
 
 /// A representation that is to be made.
@@ -118,6 +121,8 @@ impl Making {
             varies: true,
             fields: &self.recipe.fields,
             made_of: Some(self.stamp),
+            tags: &self.recipe.tags,
+            listed: None,
             unix_s: self.unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait)
@@ -202,7 +207,8 @@ mod tests {
 
     fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {
         let (source, stamp) = stored(bytes);
-        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let recipe =
+            Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new(), tags: TagPolicy::default() };
         let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: i64::MAX };
         let made = making.run()?;
         assert_eq!(made.coding(), to);
@@ -242,7 +248,8 @@ mod tests {
     fn a_source_that_is_another_version_is_refused() {
         let (source, _) = stored(b"one");
         let (_other, stamp) = stored(b"other");
-        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let recipe =
+            Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new(), tags: TagPolicy::default() };
         let (from, to) = (Coding::Identity, Coding::Gzip);
         let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: 0 };
         assert!(making.run().is_err());

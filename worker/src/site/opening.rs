@@ -11,9 +11,11 @@ use protocol::coding::{Coding, CodingSet};
 use protocol::media_type;
 use rustix::fs::Stat;
 
+use super::digest::TagPolicy;
 use super::fields::{FieldPolicy, Paths};
 use super::heads::{Description, Role};
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
+use super::manifest::Listed;
 use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
@@ -63,6 +65,8 @@ pub struct Plan {
     pub precompressed: CodingSet,
     /// Whether content is coded that is worth it and has not been coded beforehand.
     pub compress: bool,
+    /// What entity tags are made of.
+    pub tags: TagPolicy,
     /// What responses say besides.
     pub fields: FieldPolicy,
 }
@@ -249,15 +253,29 @@ impl Opener {
         let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
             // Without waiting, nothing is opened but on the root's own file system.
             let is_local = patience == Patience::Never || residency::is_local(&file);
-            let description = Description { name, coding, role, varies, fields, made_of: None, unix_s };
+            let listed = self.listed(name, coding, patience)?;
+            let tags = &self.plan.tags;
+            let description =
+                Description { name, coding, role, varies, fields, made_of: None, tags, listed, unix_s };
             Representation::new(file, &stat, &description, is_local, patience)
         };
-        let recipe = Recipe { name: name.into(), fields: Bytes::copy_from_slice(fields) };
+        let recipe = Recipe {
+            name: name.into(),
+            fields: Bytes::copy_from_slice(fields),
+            tags: self.plan.tags.clone(),
+        };
         Ok(OpenedFiles {
             representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
             recipe: (!possible.is_empty()).then_some(recipe),
             possible,
         })
+    }
+
+    /// What the manifest says of the file in that coding, where entity tags are made of content.
+    fn listed(&self, name: &[u8], coding: Coding, patience: Patience) -> Result<Option<Listed>, Obstacle> {
+        let TagPolicy::Content(_) = self.plan.tags else { return Ok(None) };
+        let manifest = self.root.manifest(patience)?;
+        Ok(manifest.get(&[name, coding.suffix().as_bytes()].concat()).copied())
     }
 
     /// Codings that are not there and can be made: of a file that is there as itself, smaller ones; of one that is
