@@ -19,6 +19,7 @@ use protocol::coding::{Coding, CodingSet};
 use protocol::http1::state::Persistence;
 use protocol::{Method, Status, Version, date, target};
 use rustix::process::{Rlimit, getrlimit, setrlimit};
+use worker::TagPolicy;
 use worker::clock::Clock;
 use worker::respond::{self, Asker};
 use worker::site::cache::{Cache, Hit};
@@ -174,6 +175,8 @@ fn representation() -> Rc<Representation> {
         varies: false,
         fields: b"",
         origin: Origin::Found,
+        tags: &TagPolicy::Modification,
+        listed: None,
         unix_s: NOW_S,
     };
     Rc::new(Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap())

@@ -18,8 +18,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
-pub(crate) use command::{Command, Healthcheck, Man, Request, definition};
-pub(crate) use content::{Content, Listing};
+pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definition};
+pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
 pub(crate) use rules::Rules;
 

@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod healthcheck;
+pub(crate) mod manifest;
 pub(crate) mod manual;
 
 use std::error::Error;

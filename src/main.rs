@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Explain(cli, request) => command::explain::run(cli, request),
         Command::Check(cli) => command::check::run(cli),
         Command::Healthcheck(asked) => command::healthcheck::run(asked),
+        Command::Manifest(asked) => command::manifest::run(asked),
         Command::Completions(shell) => command::manual::completions(*shell),
         Command::Man(asked) => command::manual::page(asked),
     };

@@ -15,9 +15,9 @@ use protocol::media_type::MediaTypes;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
 use worker::site::listing::{self, Format, Formats};
-use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings};
+use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings, TagPolicy};
 
-use crate::cli::{Accept, Cli, Content, Listen, Listing, Pin, Rules, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Etag, Listen, Listing, Pin, Rules, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -182,6 +182,11 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
             clean_urls: content.clean_urls,
             precompressed: content.precompressed,
             compress: content.compress,
+            tags: match content.etag {
+                Etag::Mtime => TagPolicy::Modification,
+                Etag::Content => TagPolicy::Content(Arc::default()),
+                Etag::Off => TagPolicy::Off,
+            },
             fields: FieldPolicy {
                 cache: content.cache,
                 rules: content.header.clone(),

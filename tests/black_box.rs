@@ -32,6 +32,7 @@ mod black_box {
     mod limits;
     mod listing;
     mod making;
+    mod manifest;
     mod methods;
     mod negotiation;
     mod paths;

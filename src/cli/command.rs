@@ -4,6 +4,7 @@
 //! the same variables that the server does.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Check(Box<Cli>),
     /// Ask a server whether it is well.
     Healthcheck(Healthcheck),
+    /// List the files of a tree with their digests.
+    Manifest(Manifest),
     /// Put out a script that completes command lines in a shell.
     Completions(Shell),
     /// Put out a page of the manual.
@@ -61,6 +64,26 @@ pub(crate) struct Healthcheck {
     pub(crate) timeout: Duration,
 }
 
+/// Which tree is listed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Manifest {
+    /// Directory that is to be served
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+
+    /// List names that start with a dot
+    #[arg(long)]
+    pub(crate) hidden: bool,
+
+    /// Read all files, also those that have the size and the time with which they are listed already
+    #[arg(long)]
+    pub(crate) fresh: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 /// Which page of the manual.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Man {
@@ -78,7 +101,7 @@ struct Completions {
 }
 
 /// In the order in which they are shown.
-const COMMANDS: [&str; 5] = ["explain", "check", "healthcheck", "completions", "man"];
+const COMMANDS: [&str; 6] = ["explain", "check", "healthcheck", "manifest", "completions", "man"];
 
 /// All that can be said on a command line. For those who read it; what is said is read by one definition at a time,
 /// since any name but that of a command is a root.
@@ -113,6 +136,10 @@ fn command(name: &str) -> Option<clap::Command> {
         "healthcheck" => (
             Healthcheck::augment_args(bare()),
             "Ask a server for a page: succeeds if it answers with 2xx or 3xx",
+        ),
+        "manifest" => (
+            Manifest::augment_args(bare()),
+            "List the files of a directory with digests, from which --etag content makes entity tags",
         ),
         "completions" => {
             (Completions::augment_args(bare()), "Put out a script that completes command lines in a shell")
@@ -152,6 +179,7 @@ impl Command {
             }
             "check" => Cli::read_as(&definition, own, port_variable).map(|(cli, _)| Self::Check(cli.into())),
             "healthcheck" => Healthcheck::from_arg_matches(&matches()?).map(Self::Healthcheck),
+            "manifest" => Manifest::from_arg_matches(&matches()?).map(Self::Manifest),
             "completions" => {
                 Completions::from_arg_matches(&matches()?).map(|asked| Self::Completions(asked.shell))
             }

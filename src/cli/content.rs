@@ -50,6 +50,12 @@ pub(crate) struct Content {
     #[arg(value_parser = parse_error_page)]
     pub(crate) error_page: Vec<ErrorPage>,
 
+    /// What entity tags are made of: modification time and size, or the content, which is read for it unless a
+    /// manifest lists it; off sends none
+    #[arg(long, env = "ONELOOP_ETAG", value_enum, value_name = "mtime|content|off", default_value_t = Etag::Mtime)]
+    #[arg(hide_possible_values = true)]
+    pub(crate) etag: Etag,
+
     /// How long clients may keep what they got: auto lets them ask about pages each time and keep names with a
     /// digest for a year; SECONDS is for all; off says nothing
     #[arg(short, long, env = "ONELOOP_CACHE", value_name = "auto|SECONDS|off", default_value = "auto")]
@@ -79,6 +85,14 @@ pub(crate) enum Listing {
     Html,
     Json,
     Auto,
+}
+
+/// What entity tags are made of. The variants carry no doc comments, since clap would turn them into help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Etag {
+    Mtime,
+    Content,
+    Off,
 }
 
 /// A page for a status.

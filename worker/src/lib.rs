@@ -44,6 +44,7 @@ pub use room::Room;
 pub use roots::Keeper;
 pub use settings::{Deadlines, Settings, SiteSettings, Symlinks};
 pub use shard::Entrance;
+pub use site::digest::{Digests, TagPolicy};
 pub use site::fields::{CachePolicy, FieldPolicy, FieldRule};
 pub use site::opening::Plan;
 pub use site::routes::{Redirect, Routes};

@@ -362,6 +362,7 @@ mod tests {
     use protocol::coding::Coding;
 
     use super::*;
+    use crate::site::digest::TagPolicy;
     use crate::site::heads::{Description, Origin, Role};
     use crate::site::representation::Representation;
     use crate::site::resolve::Patience;
@@ -407,6 +408,8 @@ mod tests {
             varies: false,
             fields: b"",
             origin: Origin::Found,
+            tags: &TagPolicy::Modification,
+            listed: None,
             unix_s: i64::MAX,
         };
         let file = OwnedFd::from(file);

@@ -5,12 +5,14 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod digest;
 pub mod directory;
 pub mod fields;
 pub mod heads;
 pub mod listing;
 mod locate;
 pub mod making;
+pub mod manifest;
 pub mod missing;
 pub mod opening;
 pub mod pages;

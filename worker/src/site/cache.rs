@@ -215,6 +215,7 @@ mod tests {
     use protocol::coding::{Coding, CodingSet};
 
     use super::*;
+    use crate::site::digest::TagPolicy;
     use crate::site::heads::{Description, Origin, Role};
     use crate::site::opening::OpenedFiles;
     use crate::site::resolve::Patience;
@@ -231,6 +232,8 @@ mod tests {
             varies: false,
             fields: b"",
             origin: Origin::Found,
+            tags: &TagPolicy::Modification,
+            listed: None,
             unix_s: i64::MAX,
         };
         let only = Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap();

@@ -15,6 +15,7 @@ use protocol::target::{self, RequestTarget};
 use protocol::{RequestHead, Status};
 
 use super::cache::Hit;
+use super::digest::TagPolicy;
 use super::fields::Paths;
 use super::heads::{Description, Origin, Role};
 use super::listing::{self, ENTRIES_MAX, Format, Formats, Listing, PAGE_ENTRIES, View};
@@ -75,6 +76,8 @@ impl Enumeration {
             varies: false,
             fields: &self.fields(formats),
             origin: Origin::Written(&listing.validators),
+            tags: &TagPolicy::Modification,
+            listed: None,
             unix_s: self.unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait)

@@ -7,6 +7,8 @@ use protocol::http1::encode;
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Status, date};
 
+use super::digest::TagPolicy;
+use super::manifest::Listed;
 use super::stamp::Stamp;
 
 /// A file that was modified this recently could be modified again without its timestamps telling.
@@ -47,6 +49,10 @@ pub struct Description<'a> {
     pub fields: &'a [u8],
     /// Where its content comes from.
     pub origin: Origin<'a>,
+    /// What its entity tag is made of.
+    pub tags: &'a TagPolicy,
+    /// What the manifest of the tree says of it.
+    pub listed: Option<Listed>,
     /// The time now.
     pub unix_s: i64,
 }
@@ -103,18 +109,25 @@ impl Heads {
 }
 
 impl Description<'_> {
-    /// The validators of that version of the file. Each coding has a tag of its own (RFC 9110 §8.8.3.3).
+    /// The validators of that version of the file, the content of which has that digest, if it is known. Each coding
+    /// has a tag of its own (RFC 9110 §8.8.3.3).
     #[must_use]
-    pub fn validators(&self, stamp: Stamp) -> Validators {
+    pub fn validators(&self, stamp: Stamp, digest: Option<u128>) -> Validators {
         let version = match self.origin {
             Origin::Found => stamp,
             Origin::Made(version) => version,
             Origin::Written(validators) => return *validators,
         };
         let (modified_s, modified_ns) = version.modified();
-        let tag = EntityTag::from_modification(modified_s, modified_ns, version.size());
+        let tag = match self.tags {
+            TagPolicy::Modification => {
+                Some(EntityTag::from_modification(modified_s, modified_ns, version.size()))
+            }
+            TagPolicy::Content(_) => digest.map(EntityTag::from_digest),
+            TagPolicy::Off => None,
+        };
         Validators {
-            entity_tag: Some(tag.in_coding(self.coding)),
+            entity_tag: tag.map(|tag| tag.in_coding(self.coding)),
             // Never later than Date (RFC 9110 §8.8.2.1).
             last_modified_s: modified_s.min(self.unix_s),
             is_date_strong: modified_s.saturating_add(SETTLED_AFTER_S) <= self.unix_s,

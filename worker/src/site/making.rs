@@ -12,6 +12,7 @@ use bytes::Bytes;
 use protocol::coding::Coding;
 use rustix::fs::{MemfdFlags, SealFlags};
 
+use super::digest::TagPolicy;
 use super::heads::{Description, Origin, Role};
 use super::representation::Representation;
 use super::resolve::Patience;
@@ -39,6 +40,8 @@ pub struct Recipe {
     pub media_type: Box<str>,
     /// Field lines of the operator's.
     pub fields: Bytes,
+    /// What entity tags are made of.
+    pub tags: TagPolicy,
 }
 
 /// A representation that is to be made.
@@ -118,6 +121,8 @@ impl Making {
             varies: true,
             fields: &self.recipe.fields,
             origin: Origin::Made(self.stamp),
+            tags: &self.recipe.tags,
+            listed: None,
             unix_s: self.unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait)
@@ -212,7 +217,12 @@ mod tests {
     }
 
     fn recipe() -> Recipe {
-        Recipe { name: b"a.js".as_slice().into(), media_type: "text/javascript".into(), fields: Bytes::new() }
+        Recipe {
+            name: b"a.js".as_slice().into(),
+            media_type: "text/javascript".into(),
+            fields: Bytes::new(),
+            tags: TagPolicy::default(),
+        }
     }
 
     fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {

@@ -12,10 +12,12 @@ use protocol::coding::{Coding, CodingSet};
 use protocol::media_type::MediaTypes;
 use rustix::fs::Stat;
 
+use super::digest::TagPolicy;
 use super::fields::{FieldPolicy, Paths};
 use super::heads::{Description, Origin, Role};
 use super::listing;
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
+use super::manifest::Listed;
 use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
@@ -81,6 +83,8 @@ pub struct Plan {
     pub routes: Routes,
     /// Types of content that the operator knows better.
     pub media_types: MediaTypes,
+    /// What entity tags are made of.
+    pub tags: TagPolicy,
     /// What responses say besides.
     pub fields: FieldPolicy,
     /// How directories without an index file are listed, if they are.
@@ -277,17 +281,30 @@ impl Opener {
         let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
             // Without waiting, nothing is opened but on the root's own file system.
             let is_local = patience == Patience::Never || residency::is_local(&file);
-            let origin = Origin::Found;
-            let description = Description { media_type, coding, role, varies, fields, origin, unix_s };
+            let listed = self.listed(name, coding, patience)?;
+            let (origin, tags) = (Origin::Found, &self.plan.tags);
+            let description =
+                Description { media_type, coding, role, varies, fields, origin, tags, listed, unix_s };
             Representation::new(file, &stat, &description, is_local, patience)
         };
-        let fields = Bytes::copy_from_slice(fields);
-        let recipe = Recipe { name: name.into(), media_type: media_type.into(), fields };
+        let recipe = Recipe {
+            name: name.into(),
+            media_type: media_type.into(),
+            fields: Bytes::copy_from_slice(fields),
+            tags: self.plan.tags.clone(),
+        };
         Ok(OpenedFiles {
             representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
             recipe: (!possible.is_empty()).then_some(recipe),
             possible,
         })
+    }
+
+    /// What the manifest says of the file in that coding, where entity tags are made of content.
+    fn listed(&self, name: &[u8], coding: Coding, patience: Patience) -> Result<Option<Listed>, Obstacle> {
+        let TagPolicy::Content(_) = self.plan.tags else { return Ok(None) };
+        let manifest = self.root.manifest(patience)?;
+        Ok(manifest.get(&[name, coding.suffix().as_bytes()].concat()).copied())
     }
 
     /// Codings that are not there and can be made: of a file that is there as itself, smaller ones; of one that is

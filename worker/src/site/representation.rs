@@ -13,7 +13,8 @@ use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::heads::{Description, Heads, Origin, SETTLED_AFTER_S};
+use super::digest::{self, Digests, TagPolicy};
+use super::heads::{Description, Heads, Origin, Role, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
 use super::stamp::Stamp;
@@ -56,7 +57,7 @@ impl Representation {
     /// Makes a representation of an open file. `is_local` says whether the file system is known to be.
     ///
     /// # Errors
-    /// When a small file cannot be read, or not without waiting.
+    /// When the file cannot be read that has to be, or not without waiting.
     pub fn new(
         file: OwnedFd,
         stat: &Stat,
@@ -66,7 +67,13 @@ impl Representation {
     ) -> Result<Self, Obstacle> {
         let residency = Residency::of(file.as_fd(), is_local);
         let (stamp, memory) = load(&file, Stamp::of(stat), residency, patience == Patience::MayWait)?;
-        let validators = description.validators(stamp);
+        let digest = match description.tags {
+            TagPolicy::Content(digests) if description.role == Role::Content => {
+                digest_of(&file, stamp, memory.as_deref(), residency, description, digests, patience)?
+            }
+            _ => None,
+        };
+        let validators = description.validators(stamp, digest);
         Ok(Self {
             coding: description.coding,
             heads: Heads::new(description, &validators, stamp.size()),
@@ -272,16 +279,12 @@ fn load(
     residency: Residency,
     may_wait: bool,
 ) -> Result<(Stamp, Option<Bytes>), Obstacle> {
-    let ask = || match residency {
-        Residency::Distrusted => Stamp::asked_for(file.as_fd()),
-        Residency::Probed | Residency::Mute => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
-    };
     for _ in 0..READ_ATTEMPTS {
         if stamp.size() > MEMORY_CONTENT_BYTES_MAX {
             break;
         }
         let content = read_whole(file, stamp.size(), may_wait)?;
-        let after = ask().map_err(read_failure)?;
+        let after = ask(file, residency)?;
         if after == stamp && content.len() as u64 == stamp.size() {
             return Ok((stamp, Some(content)));
         }
@@ -289,9 +292,51 @@ fn load(
     }
     if residency == Residency::Distrusted {
         // Its length is promised before any of it is read.
-        stamp = ask().map_err(read_failure)?;
+        stamp = ask(file, residency)?;
     }
     Ok((stamp, None))
+}
+
+/// What the file is now.
+fn ask(file: &OwnedFd, residency: Residency) -> Result<Stamp, Obstacle> {
+    let stamp = match residency {
+        Residency::Distrusted => Stamp::asked_for(file.as_fd()),
+        Residency::Probed | Residency::Mute => rustix::fs::fstat(file).map(|stat| Stamp::of(&stat)),
+    };
+    stamp.map_err(read_failure)
+}
+
+/// The digest of this version of the file: what is known of it, or what comes of reading all of it. None if it has
+/// become another version meanwhile.
+fn digest_of(
+    file: &OwnedFd,
+    stamp: Stamp,
+    memory: Option<&[u8]>,
+    residency: Residency,
+    description: &Description<'_>,
+    digests: &Digests,
+    patience: Patience,
+) -> Result<Option<u128>, Obstacle> {
+    let is_settled = |since_s: i64| since_s.saturating_add(SETTLED_AFTER_S) <= description.unix_s;
+    // Sooner, its time may be that of another version, too.
+    let listed = description.listed.filter(|line| line.is_about(stamp) && is_settled(stamp.modified().0));
+    if let Some(known) = listed.map(|line| line.digest).or_else(|| digests.get(stamp)) {
+        return Ok(Some(known));
+    }
+    if patience == Patience::Never {
+        return Err(Obstacle::Cold);
+    }
+    let digest = match memory {
+        Some(content) => digest::of(content),
+        None => digest::of_file(file, |_| ()).map_err(read_failure)?,
+    };
+    if memory.is_none() && ask(file, residency)? != stamp {
+        return Ok(None);
+    }
+    if is_settled(stamp.touched_s()) {
+        digests.put(stamp, digest);
+    }
+    Ok(Some(digest))
 }
 
 /// At most `size` bytes from the beginning of the file; fewer if it ends before.
@@ -340,6 +385,8 @@ mod tests {
             varies: false,
             fields: b"",
             origin: Origin::Found,
+            tags: &TagPolicy::Modification,
+            listed: None,
             unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap()

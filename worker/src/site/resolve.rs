@@ -13,11 +13,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use protocol::Status;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::manifest::Manifest;
 use super::residency;
 use crate::decision::decided;
 use crate::settings::Symlinks;
@@ -63,6 +65,8 @@ pub struct Root {
     resolve: ResolveFlags,
     /// Whether what is in the kernel's caches can be opened without asking anybody.
     opens_from_cache: bool,
+    /// The manifest of the tree, once somebody has asked for it. No loop waits for it.
+    manifest: OnceLock<Manifest>,
 }
 
 /// What a path names.
@@ -99,6 +103,7 @@ impl Root {
             opens_from_cache: residency::is_local(&directory),
             directory,
             only,
+            manifest: OnceLock::new(),
             resolve: match symlinks {
                 Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
                 Symlinks::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
@@ -128,6 +133,18 @@ impl Root {
     #[must_use]
     pub const fn opens_from_cache(&self) -> bool {
         self.opens_from_cache
+    }
+
+    /// What the manifest says of the files below the root. It is read when somebody asks for it who may wait, and kept
+    /// as long as the root.
+    ///
+    /// # Errors
+    /// That it was not read yet, for whoever must not wait.
+    pub fn manifest(&self, patience: Patience) -> Result<&Manifest, Obstacle> {
+        match patience {
+            Patience::Never => self.manifest.get().ok_or(Obstacle::Cold),
+            Patience::MayWait => Ok(self.manifest.get_or_init(|| Manifest::read(self))),
+        }
     }
 
     /// The name of the one file that is served, if the root is a file.
