@@ -8,6 +8,7 @@ mod environment;
 mod listen;
 mod url;
 mod value;
+mod vhost;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 pub(crate) use command::{Command, Healthcheck, Man, definition};
 pub(crate) use content::Content;
 pub(crate) use listen::Listen;
+pub(crate) use vhost::Vhost;
 
 use crate::show::{plain, quoted};
 use command::serving;
@@ -295,6 +297,9 @@ impl Cli {
             }
             cli.root = root;
         }
+        if let Some(Vhost { host, .. }) = vhost::duplicate(&cli.content.vhost) {
+            return Err(conflict(&format!("--vhost gives {host} two directories: give it one")));
+        }
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
         cli.settle_level(&matches)?;
@@ -481,6 +486,9 @@ mod tests {
             (&["-l", "8080x"], "'8080x' for '--listen <ADDR>': it must be PORT"),
             (&["-l", ""], "it must be PORT"),
             (&["-a", "127.0.0.1:80"], "--listen 127.0.0.1:80"),
+            (&["--vhost", "a.org"], "HOST=DIR"),
+            (&["--vhost", "a.org=a", "--vhost", "A.org.=b"], "a.org two directories"),
+            (&["--keep-release", "forever"], "must start with a digit"),
             (&["-p", "a\x1b[31m"], r"'a\u{1b}[31m'"),
             (&["--a\x1b[31m"], r"'--a\u{1b}[31m'"),
         ];

@@ -37,6 +37,7 @@ mod black_box {
     mod routing;
     mod several_ranges;
     mod syntax;
+    mod vhosts;
 
     // How connections, files and the process behave over time.
     mod access_log;
@@ -51,6 +52,7 @@ mod black_box {
     mod idle;
     mod overload;
     mod panic;
+    mod release;
     mod sharded;
     mod signals;
     mod slow_block_device;
