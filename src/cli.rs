@@ -9,6 +9,7 @@ mod listen;
 mod rules;
 mod url;
 mod value;
+mod vhost;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definitio
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
 pub(crate) use rules::Rules;
+pub(crate) use vhost::Vhost;
 
 use crate::show::{plain, quoted};
 use command::serving;
@@ -300,6 +302,9 @@ impl Cli {
             }
             cli.root = root;
         }
+        if let Some(Vhost { host, .. }) = vhost::duplicate(&cli.content.vhost) {
+            return Err(conflict(&format!("--vhost gives {host} two directories: give it one")));
+        }
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
         cli.settle_level(&matches)?;
@@ -491,6 +496,9 @@ mod tests {
             (&["-l", "8080x"], "'8080x' for '--listen <ADDR>': it must be PORT"),
             (&["-l", ""], "it must be PORT"),
             (&["-a", "127.0.0.1:80"], "--listen 127.0.0.1:80"),
+            (&["--vhost", "a.org"], "HOST=DIR"),
+            (&["--vhost", "a.org=a", "--vhost", "A.org.=b"], "a.org two directories"),
+            (&["--keep-release", "forever"], "must start with a digit"),
             (&["-p", "a\x1b[31m"], r"'a\u{1b}[31m'"),
             (&["--a\x1b[31m"], r"'--a\u{1b}[31m'"),
         ];

@@ -17,8 +17,7 @@ use acceptor::{AcceptError, Acceptor, LocalAddress};
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
-use worker::site::resolve::Root;
-use worker::{Control, Entrance, Handle, Keeper, Phase, Room, StartError};
+use worker::{Control, Entrance, Handle, Keeper, Phase, Releases, Room, StartError};
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
@@ -51,12 +50,12 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let Listeners { acceptor: listeners, shards, locals } = Listeners::open(&mut settings)?;
     let (access_log, producers) = start_access_log(&settings)?;
     let control = Arc::new(Control::default());
-    let root = worker::open_root(&settings.worker.site).map_err(ServerError::Worker)?;
+    let releases = worker::open_roots(&settings.worker.site).map_err(ServerError::Worker)?;
     let room = Arc::new(Room::new(settings.connections_max));
     let entrances = shards.into_iter().map(|queues| Entrance { room: Arc::clone(&room), queues });
-    let (workers, senders) = start_workers(&settings, &root, entrances, &control, producers)?;
-    let successors = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
-    let keeper = Keeper::start(&settings.worker.site, root, successors)
+    let (workers, senders) = start_workers(&settings, &releases, entrances, &control, producers)?;
+    let successors: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
+    let keeper = Keeper::start(&settings.worker.site, &releases, &successors)
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     let mut acceptor = Acceptor::new(settings.acceptor, listeners, senders, room, &signals)
         .map_err(ServerError::Acceptor)?;
@@ -91,7 +90,7 @@ fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer
 
 fn start_workers(
     settings: &Settings,
-    root: &Arc<Root>,
+    releases: &Releases,
     entrances: impl Iterator<Item = Entrance>,
     control: &Arc<Control>,
     producers: Vec<Producer>,
@@ -108,7 +107,7 @@ fn start_workers(
         let (handle, sender) = worker::spawn(
             index,
             settings,
-            Arc::clone(root),
+            releases.clone(),
             entrance,
             Arc::clone(control),
             producers.next(),
@@ -121,11 +120,13 @@ fn start_workers(
     Ok((workers, senders))
 }
 
-/// What is served, where, and with how much: one line each.
+/// What is served, to whom, where, and with how much: one line each.
 fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
     let urls: Vec<_> = locals.iter().map(url).collect();
+    let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
+    let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\nlistening on {}\n{} workers, at most {} connections\n",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections\n",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
@@ -301,7 +302,7 @@ const SHORTAGE_ADVICE: &str = "raise `ulimit -n`, or free some memory";
 fn root_advice(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
         Some(Errno::NOSYS | Errno::PERM) => "oneloop needs Linux 5.6 or later, and to be allowed openat2(2)",
-        _ => "give --root a directory or file that exists and is readable",
+        _ => "give --root or --vhost a directory that exists and is readable",
     }
 }
 

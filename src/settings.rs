@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Address;
+use protocol::host::Hosts;
 use protocol::media_type::MediaTypes;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
 use worker::site::listing::{self, Format, Formats};
-use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings, TagPolicy};
+use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings, TagPolicy, VirtualHosts};
 
-use crate::cli::{Accept, Cli, Content, Etag, Listen, Listing, Pin, Rules, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Etag, Listen, Listing, Pin, Rules, Symlinks, Vhost, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -79,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     /// The root without symbolic links, for the banner.
     pub(crate) root: PathBuf,
+    /// Virtual hosts, and their roots without symbolic links, for the banner.
+    pub(crate) vhosts: Vec<(String, PathBuf)>,
     /// Whether nothing but errors is said.
     pub(crate) is_quiet: bool,
     /// Whether the counters are logged at exit.
@@ -99,6 +102,7 @@ impl Settings {
         let budget = budget(cli, machine, access_log.is_some())?;
         let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
+        let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
         let worker = worker(cli, budget.connections_max, budget.open_files_max);
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
@@ -111,6 +115,7 @@ impl Settings {
             access_log,
             grace: cli.grace,
             root,
+            vhosts,
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
             helpers: cli.helpers,
@@ -177,6 +182,8 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
     SiteSettings {
         // Not canonical: when a link in it is changed, a reload must see the new directory.
         root: cli.root.clone(),
+        vhosts: virtual_hosts(&content.vhost),
+        keep_release_ms: u64::try_from(content.keep_release.as_millis()).unwrap_or(u64::MAX),
         plan: Arc::new(Plan {
             index: cli.index.clone(),
             clean_urls: content.clean_urls,
@@ -232,6 +239,21 @@ fn listing(cli: &Cli) -> Option<listing::Settings> {
     Some(listing::Settings { formats, hidden, order, entries_max: listing::ENTRIES_MAX })
 }
 
+/// Hosts with the same directory are one tree.
+fn virtual_hosts(vhosts: &[Vhost]) -> VirtualHosts {
+    let mut roots: Vec<PathBuf> = Vec::new();
+    let number = |vhost: &Vhost| {
+        let at = roots.iter().position(|root| *root == vhost.root).unwrap_or_else(|| {
+            roots.push(vhost.root.clone());
+            roots.len() - 1
+        });
+        // The root itself comes before them.
+        (vhost.host.clone(), at + 1)
+    };
+    let hosts: Hosts = vhosts.iter().map(number).collect();
+    VirtualHosts { roots, hosts: Arc::new(hosts) }
+}
+
 /// Whoever has a `404.html` in the root means it to be the page of that error.
 fn error_pages(content: &Content) -> Vec<(Status, String)> {
     let pages = content.error_page.iter().map(|page| (page.status, page.file.clone()));
@@ -240,18 +262,27 @@ fn error_pages(content: &Content) -> Vec<(Status, String)> {
 
 /// A directory that can be entered, or a regular file that can be read.
 pub(crate) fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
-    let check = || {
-        let kind = fs::metadata(path)?.file_type();
-        if kind.is_dir() {
-            fs::metadata(path.join("."))?;
-        } else if kind.is_file() {
-            fs::File::open(path)?;
-        } else {
-            return Err(io::Error::other("it is neither a directory nor a regular file"));
-        }
-        path.canonicalize()
-    };
-    check().map_err(|source| SettingsError::Root { path: path.to_owned(), source })
+    check_tree(path).map_err(|source| SettingsError::Root { path: path.to_owned(), source })
+}
+
+fn check_tree(path: &Path) -> io::Result<PathBuf> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        fs::metadata(path.join("."))?;
+    } else if kind.is_file() {
+        fs::File::open(path)?;
+    } else {
+        return Err(io::Error::other("it is neither a directory nor a regular file"));
+    }
+    path.canonicalize()
+}
+
+fn check_vhost(vhost: &Vhost) -> Result<(String, PathBuf), SettingsError> {
+    let host = vhost.host.to_string();
+    match check_tree(&vhost.root) {
+        Ok(root) => Ok((host, root)),
+        Err(source) => Err(SettingsError::Vhost { host, path: vhost.root.clone(), source }),
+    }
 }
 
 pub(crate) fn processors(
@@ -343,6 +374,15 @@ pub(crate) enum SettingsError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// What is to be served for a host cannot be.
+    Vhost {
+        /// Who asks for it.
+        host: String,
+        /// As it was given.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// Not even one connection could be served.
     Descriptors {
         /// How many there are.
@@ -384,6 +424,12 @@ impl fmt::Display for SettingsError {
                 quoted(path.display()),
                 os::reason(source)
             ),
+            Self::Vhost { host, path, source } => write!(
+                f,
+                "cannot serve {} for {host}: {}; give --vhost {host}=DIR a directory that exists and is readable",
+                quoted(path.display()),
+                os::reason(source)
+            ),
             Self::Descriptors { allowed, least, workers } => write!(
                 f,
                 "cannot serve with at most {allowed} open files: raise `ulimit -n` to at least {least}{}",
@@ -416,9 +462,10 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
-                Some(source)
-            }
+            Self::Root { source, .. }
+            | Self::Vhost { source, .. }
+            | Self::Unresolved { source, .. }
+            | Self::Inherited { source, .. } => Some(source),
             Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }
@@ -517,6 +564,24 @@ mod tests {
             assert!(line.starts_with(&format!("cannot serve '{}': ", wrong.display())), "{line}");
             assert!(line.contains("--root") && !line.contains("os error") && !line.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn each_directory_of_virtual_hosts_must_be_servable_and_is_one_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let vhost = |host: &str, name: &str| format!("--vhost={host}={}", folder.path().join(name).display());
+        let flags = [vhost("a.org", "a"), vhost("b.org", "b"), vhost("*.a.org", "a")];
+        let settings = |flags: &[String]| settings(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        let served = settings(&flags).unwrap();
+        assert_eq!(served.worker.site.roots().count(), 3);
+        let number = |host: &str| served.worker.site.vhosts.hosts.find(host.as_bytes());
+        assert_eq!(["a.org", "b.org", "x.a.org", "c.org"].map(number), [Some(1), Some(2), Some(1), None]);
+        assert_eq!(served.vhosts.len(), 3);
+        let line = settings(&[vhost("c.org", "missing")]).unwrap_err().to_string();
+        assert!(line.contains("missing' for c.org: ") && line.contains("--vhost c.org=DIR"), "{line}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod black_box {
     mod rules;
     mod several_ranges;
     mod syntax;
+    mod vhosts;
 
     // How connections, files and the process behave over time.
     mod access_log;
@@ -57,6 +58,7 @@ mod black_box {
     mod listing_work;
     mod overload;
     mod panic;
+    mod release;
     mod sharded;
     mod signals;
     mod slow_block_device;

@@ -22,7 +22,9 @@ use worker::errands::Errands;
 use worker::site::Site;
 use worker::site::resolve::{Patience, Root};
 use worker::wheel::{TICK_MS, Wheel};
-use worker::{Accepted, Counters, Deadlines, Peer, Plan, Settings, SiteSettings, Symlinks, handoff};
+use worker::{
+    Accepted, Counters, Deadlines, Peer, Plan, Settings, SiteSettings, Symlinks, VirtualHosts, handoff,
+};
 
 use crate::heads;
 use crate::link::Link;
@@ -93,6 +95,8 @@ fn context(root: &Path) -> Context {
     assert!(fs::metadata(root.join(MISSING)).is_err());
     let site = SiteSettings {
         root: root.to_owned(),
+        vhosts: VirtualHosts::default(),
+        keep_release_ms: 0,
         plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
         spa: None,
         error_pages: Vec::new(),
@@ -112,10 +116,10 @@ fn context(root: &Path) -> Context {
         spin_us: 0,
         site: site.clone(),
     };
-    let root = Root::open(root, Symlinks::Inside).unwrap();
+    let releases = Root::open(root, Symlinks::Inside).unwrap().into();
     let mut cx = Context::new(
         &settings,
-        Site::new(site, root.into(), Patience::Never),
+        Site::new(site, &releases, Patience::Never),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, NOW_S),

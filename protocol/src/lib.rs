@@ -21,6 +21,7 @@ pub mod date;
 pub mod error;
 pub mod field;
 pub mod glob;
+pub mod host;
 pub mod http1;
 pub mod limits;
 pub mod media_type;

@@ -1,5 +1,7 @@
 //! Flags about how paths are turned into responses, and how their values are read.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
@@ -7,7 +9,8 @@ use protocol::glob::Glob;
 use worker::site::listing::{Column, Direction, Order};
 use worker::{CachePolicy, FieldRule};
 
-use super::value::parse_switch;
+use super::value::{parse_switch, parse_time};
+use super::vhost::{Vhost, parse_vhost};
 use crate::show::quoted;
 
 /// What is served beside files as they lie there. A rule that holds commas can be repeated, and in the environment
@@ -72,6 +75,17 @@ pub(crate) struct Content {
     )]
     #[arg(value_parser = parse_field_rule)]
     pub(crate) header: Vec<FieldRule>,
+
+    /// Another directory for those who ask for HOST: a name, or *.NAME for all below it; may be repeated
+    #[arg(long, env = "ONELOOP_VHOST", value_name = "HOST=DIR", value_delimiter = '\n')]
+    #[arg(value_parser = parse_vhost)]
+    pub(crate) vhost: Vec<Vhost>,
+
+    /// How long files with a digest in their names, which a new release of the root lacks, are served from the
+    /// release before; 0 is not at all
+    #[arg(long, env = "ONELOOP_KEEP_RELEASE", value_name = "TIME", default_value = "10m")]
+    #[arg(value_parser = parse_time)]
+    pub(crate) keep_release: Duration,
 
     /// Tell browsers not to guess types, not to let other sites frame pages, and to keep addresses to themselves
     #[arg(long, env = "ONELOOP_SECURITY_HEADERS", value_parser = parse_switch)]

@@ -95,13 +95,14 @@ fn content(cli: &Cli) -> Vec<Finding> {
         Err(error) => return vec![Finding::fail("root", error)],
     };
     let site = settings::worker(cli, 1, 1).site;
-    let root = match worker::open_root(&site) {
-        Ok(root) => root,
+    let releases = match worker::open_roots(&site) {
+        Ok(releases) => releases,
         Err(error) => return vec![Finding::fail("root", ServerError::Worker(error))],
     };
-    let mut findings = vec![Finding::ok("root", path.display()), file_system(&path, &root)];
+    let root = releases.root().root();
+    let mut findings = vec![Finding::ok("root", path.display()), file_system(&path, root)];
     let is_directory = root.only().is_none();
-    let opener = Opener::new(root, Arc::clone(&site.plan));
+    let opener = Opener::new(Arc::clone(releases.root()), Arc::clone(&site.plan));
     if is_directory && !is_file(&opener, "", Wanted::Directory) {
         let text = format!("none of {} is there: / is answered with 404", site.plan.index.join(", "));
         findings.push(Finding::warn("index", text));

@@ -78,8 +78,8 @@ fn request(asked: &Request) -> String {
 
 /// The head of the response.
 fn answer(settings: &Settings, request: &[u8]) -> Result<String, ServerError> {
-    let root = worker::open_root(&settings.site).map_err(ServerError::Worker)?;
-    let site = Site::new(settings.site.clone(), root, Patience::MayWait);
+    let releases = worker::open_roots(&settings.site).map_err(ServerError::Worker)?;
+    let site = Site::new(settings.site.clone(), &releases, Patience::MayWait);
     let mut cx = Context::new(settings, site, Arc::new(Counters::default()), None, Clock::kernel());
     let wire = Wire { unread: request, sent: Vec::new() };
     let mut connection = Connection::new(wire, Peer::Unix, &cx);

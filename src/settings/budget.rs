@@ -6,8 +6,10 @@ use super::{Machine, SettingsError, saturate};
 
 /// Of the acceptor: its epoll.
 const PER_ACCEPTOR: u64 = 1;
-/// The root, and for a moment each: another that takes its place, one in between, and what is opened to try it out.
-const ROOTS: u64 = 4;
+/// Of each tree: its root and those that are kept behind it; for a moment, another that takes its place, one in between
+/// that some worker still has, with those behind it, and what is opened to try it out and to warm it.
+const PER_TREE: u64 = 1 + KEPT + 1 + 1 + KEPT + 2;
+const KEPT: u64 = worker::KEPT_MAX as u64;
 /// Of each worker: its epoll, the copy through which its loop registers, its eventfd.
 const PER_WORKER: u64 = 3;
 /// Of each worker, for a moment each: files that are being opened.
@@ -34,8 +36,12 @@ impl Budget {
     ) -> Result<Self, SettingsError> {
         let count = workers as u64;
         let descriptors = machine.descriptors_max.min(DESCRIPTORS_CEILING);
-        let shared =
-            PER_ACCEPTOR + ROOTS + listeners as u64 + u64::from(cli.helpers > 0) + u64::from(has_access_log);
+        let trees = 1 + cli.content.vhost.len() as u64;
+        let shared = PER_ACCEPTOR
+            + trees * PER_TREE
+            + listeners as u64
+            + u64::from(cli.helpers > 0)
+            + u64::from(has_access_log);
         let reserved = machine.descriptors_open + shared + count * (PER_WORKER + PER_WORKER_OPENING);
         // One connection, and one file for each worker to keep.
         let least = reserved + count + 1;
@@ -81,16 +87,17 @@ mod tests {
     #[test]
     fn descriptors_are_shared_between_files_and_connections() {
         // Open, acceptor, roots, listener, helpers; workers.
-        let spare = 20_000 - (5 + 1 + 4 + 1 + 1) - 2 * 6;
+        let spare = 20_000 - (5 + 1 + PER_TREE + 1 + 1) - 2 * 6;
         let files = spare / 4 / 2;
-        let table: [(&[&str], _, _); 7] = [
+        let table: [(&[&str], _, _); 8] = [
             (&[], 20_000, (spare - 2 * files, files)),
             (&["--open-cache", "100"], 20_000, (spare - 200, 100)),
             (&["--helpers", "0", "--open-cache", "1"], 20_000, (spare + 1 - 2, 1)),
             (&["--max-conns", "7"], 20_000, (7, files)),
             (&["--max-conns", "30000"], 20_000, (spare - 2 * files, files)),
-            (&[], 64, (30, 5)),
-            (&[], u64::MAX, (DESCRIPTORS_CEILING - 24 - 2 * 4096, 4096)),
+            (&["--vhost", "a.org=a"], 20_000 + PER_TREE, (spare - 2 * files, files)),
+            (&[], 64, (25, 4)),
+            (&[], u64::MAX, (DESCRIPTORS_CEILING - 31 - 2 * 4096, 4096)),
         ];
         for (arguments, descriptors, (connections, files)) in table {
             let budget = budget(arguments, descriptors, 2).unwrap();
@@ -100,7 +107,7 @@ mod tests {
 
     #[test]
     fn too_few_descriptors_are_refused_with_how_many_are_enough() {
-        for (workers, least) in [(1, 20), (2, 27), (1024, 7181)] {
+        for (workers, least) in [(1, 27), (2, 34), (1024, 7188)] {
             for descriptors in [0, 3, least - 1] {
                 let line = budget(&[], descriptors, workers).unwrap_err().to_string();
                 assert!(line.contains(&format!("raise `ulimit -n` to at least {least}")), "{line}");
@@ -116,7 +123,7 @@ mod tests {
             if let Ok((connections, files)) = budget(&[], descriptors, workers) {
                 let workers = workers as u64;
                 assert!(connections >= 1 && files >= 1);
-                assert_eq!(12 + workers * (6 + files as u64) + connections, descriptors);
+                assert_eq!(8 + PER_TREE + workers * (6 + files as u64) + connections, descriptors);
             }
         }
     }

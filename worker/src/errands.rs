@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use protocol::coding::Coding;
 
 use crate::cold::{Helpers, Inbox, Outcome, SharedFile, Task, Window};
-use crate::site::resolve::Root;
+use crate::site::release::Release;
 use crate::slab::ConnectionId;
 
 /// Those who have given up are looked for when there are so many more names than claims.
@@ -58,10 +58,10 @@ impl<T> Hash for Same<T> {
 /// What makes two tasks one. A new kind of task needs no more than its identity here to be shared.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Identity {
-    /// The same path below the same root. Another root is another tree, whatever its path.
-    Open(Same<Root>, Box<[u8]>),
-    /// The same view of the same directory below the same root.
-    List(Same<Root>, Box<[u8]>),
+    /// The same path in the same release. Another release is another tree, whatever its path.
+    Open(Same<Release>, Box<[u8]>),
+    /// The same view of the same directory in the same release.
+    List(Same<Release>, Box<[u8]>),
     /// The same coding of the same file.
     Make(Same<SharedFile>, Coding),
     Warm(Part),
@@ -80,9 +80,11 @@ struct Part {
 impl Identity {
     fn of(task: &Task) -> Self {
         match task {
-            Task::Open(opening) => Self::Open(Same(Arc::clone(opening.opener.root())), opening.key.clone()),
+            Task::Open(opening) => {
+                Self::Open(Same(Arc::clone(opening.opener.release())), opening.key.clone())
+            }
             Task::List(enumeration) => {
-                Self::List(Same(Arc::clone(enumeration.opener.root())), enumeration.key.clone())
+                Self::List(Same(Arc::clone(enumeration.opener.release())), enumeration.key.clone())
             }
             Task::Make(making) => Self::Make(Same(Arc::clone(&making.source)), making.to),
             Task::Warm(window) => Self::Warm(Part::of(window)),
@@ -211,12 +213,13 @@ mod tests {
     use super::*;
     use crate::settings::Symlinks;
     use crate::site::opening::{Opened, Opener, Opening, Wanted};
+    use crate::site::resolve::Root;
     use crate::slab::Slab;
 
     /// A tree, errands without a helper, and two connections.
     struct Desk {
         directory: tempfile::TempDir,
-        root: Arc<Root>,
+        release: Arc<Release>,
         helpers: Arc<Helpers>,
         errands: Errands,
         ids: Vec<ConnectionId>,
@@ -227,24 +230,24 @@ mod tests {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("a"), "a").unwrap();
-            let root = Arc::new(Root::open(directory.path(), Symlinks::Inside).unwrap());
+            let release = Release::first(Root::open(directory.path(), Symlinks::Inside).unwrap());
             let poll = mio::Poll::new().unwrap();
             let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
             let helpers = Helpers::start(0).unwrap();
             let errands = Errands::new(Arc::clone(&helpers), Inbox::new(waker));
             let mut slab = Slab::with_limit(100);
             let ids = (0..100).map(|_| slab.insert(()).unwrap()).collect();
-            Self { directory, root, helpers, errands, ids, _poll: poll }
+            Self { directory, release, helpers, errands, ids, _poll: poll }
         }
 
-        fn open(&self, path: &str, root: &Arc<Root>) -> Task {
-            let opener = Opener::new(Arc::clone(root), Arc::default());
+        fn open(&self, path: &str, release: &Arc<Release>) -> Task {
+            let opener = Opener::new(Arc::clone(release), Arc::default());
             let (key, path) = (format!("/{path}").into_bytes().into(), path.as_bytes().to_vec());
             Task::Open(Box::new(Opening { key, path, wanted: Wanted::File, unix_s: 0, opener }))
         }
 
         fn submit(&mut self, connection: usize, path: &str) -> Ticket {
-            let task = self.open(path, &Arc::clone(&self.root));
+            let task = self.open(path, &Arc::clone(&self.release));
             self.errands.submit(self.ids[connection], task, |_, _| true).unwrap()
         }
 
@@ -300,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn another_root_is_another_errand() {
+    fn another_release_is_another_errand() {
         let mut desk = Desk::new();
         let old = desk.submit(0, "a");
-        let root = Arc::new(Root::open(desk.directory.path(), Symlinks::Inside).unwrap());
-        let task = desk.open("a", &root);
+        let release = Release::first(Root::open(desk.directory.path(), Symlinks::Inside).unwrap());
+        let task = desk.open("a", &release);
         let new = desk.errands.submit(desk.ids[1], task, |_, _| true).unwrap();
         desk.helpers.start_one();
         let (one, other) = (desk.wait(), desk.wait());
@@ -319,7 +322,7 @@ mod tests {
         let waits = desk.ids[0];
         for _ in 0..50 {
             for connection in 1..100 {
-                let task = desk.open("a", &Arc::clone(&desk.root));
+                let task = desk.open("a", &Arc::clone(&desk.release));
                 let id = desk.ids[connection];
                 drop(desk.errands.submit(id, task, |id, _| id == waits).unwrap());
             }

@@ -20,7 +20,7 @@ use crate::control::Phase;
 use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
 use crate::shard::Shard;
-use crate::site::resolve::Root;
+use crate::site::release::Release;
 use crate::slab::{ConnectionId, Slab};
 use crate::throttle;
 use crate::transport::Socket;
@@ -110,9 +110,9 @@ impl Reactor {
         self.cx.flush_log();
     }
 
-    /// Serves another tree from now on.
-    pub fn replace_root(&mut self, root: Arc<Root>) {
-        self.cx.site.replace_root(root);
+    /// Serves another release of a tree from now on; see [`Site::replace_release`](crate::site::Site::replace_release).
+    pub fn replace_release(&mut self, tree: usize, release: Arc<Release>) {
+        self.cx.site.replace_release(tree, release);
     }
 
     /// Acts upon the phase of the server; see [`Phase`].

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::host::Hosts;
 use protocol::{Limits, Status};
 
 use crate::site::opening::Plan;
@@ -60,6 +61,10 @@ impl Default for Deadlines {
 pub struct SiteSettings {
     /// The directory to serve, or the one file.
     pub root: PathBuf,
+    /// What is served instead to those who ask for certain hosts.
+    pub vhosts: VirtualHosts,
+    /// How long a release that another has taken the place of still answers for names that hold a digest.
+    pub keep_release_ms: u64,
     /// How paths become resources.
     pub plan: Arc<Plan>,
     /// What is served where a browser navigates to a path that names nothing, relative to the root.
@@ -76,6 +81,22 @@ pub struct SiteSettings {
     pub memory_bytes_max: usize,
     /// How long an entry of the cache is believed before it is compared with the file system.
     pub check_interval_ms: u64,
+}
+
+impl SiteSettings {
+    /// The root, and those of the virtual hosts: the numbers of trees count in this order, from 0.
+    pub fn roots(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.root).chain(&self.vhosts.roots)
+    }
+}
+
+/// Trees for certain hosts.
+#[derive(Clone, Debug, Default)]
+pub struct VirtualHosts {
+    /// The directories to serve.
+    pub roots: Vec<PathBuf>,
+    /// Which host is served which of them, by the numbers of [`SiteSettings::roots`].
+    pub hosts: Arc<Hosts>,
 }
 
 /// Which symbolic links are followed below the root.

@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod missing;
 pub mod opening;
 pub mod pages;
+pub mod release;
 pub mod representation;
 pub mod residency;
 pub mod resolve;
@@ -23,6 +24,7 @@ pub mod resource;
 pub mod routes;
 pub mod sharing;
 pub mod stamp;
+mod trees;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,11 +47,12 @@ use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
 use missing::Missing;
-use opening::{Opener, Wanted};
-use pages::Pages;
+use opening::Wanted;
+use release::{Release, Releases};
 use representation::Representation;
-use resolve::{Obstacle, Patience, Root};
+use resolve::{Obstacle, Patience};
 use resource::{Offer, Resource};
+use trees::Trees;
 
 /// How long a file is kept open that nobody asks for.
 const UNUSED_MS: u64 = 60_000;
@@ -90,15 +93,14 @@ pub struct Asked<'r> {
     pub findings: &'r [Finding],
 }
 
-/// The files below one root.
+/// The files below the root, and below those of virtual hosts.
 #[derive(Debug)]
 pub struct Site {
     settings: SiteSettings,
-    opener: Opener,
+    trees: Trees,
     patience: Patience,
     cache: Cache,
     missing: Missing,
-    pages: Pages,
     tidied_ms: u64,
     fault: Fault,
     /// The decoded path, then also the name of the file that was found there. Scratch.
@@ -130,15 +132,14 @@ pub struct Extras {
 }
 
 impl Site {
-    /// A site with nothing in its cache. With [`Patience::MayWait`] it opens everything itself.
+    /// A site with nothing in its cache, of these releases. With [`Patience::MayWait`] it opens everything itself.
     #[must_use]
-    pub fn new(settings: SiteSettings, root: Arc<Root>, patience: Patience) -> Self {
+    pub fn new(settings: SiteSettings, releases: &Releases, patience: Patience) -> Self {
         Self {
-            opener: Opener::new(root, Arc::clone(&settings.plan)),
+            trees: Trees::new(&settings, releases),
             patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             missing: Missing::new(settings.check_interval_ms),
-            pages: Pages::new(&settings.error_pages, settings.check_interval_ms),
             tidied_ms: 0,
             fault: Fault::from_environment(),
             path: Vec::new(),
@@ -153,12 +154,11 @@ impl Site {
         }
     }
 
-    /// Serves another tree from now on, and forgets what was cached of the old one.
-    pub fn replace_root(&mut self, root: Arc<Root>) {
-        self.opener.replace_root(root);
-        self.cache.clear();
+    /// Serves another release from now on, and forgets what was cached of the old one. The root is number 0, the
+    /// virtual hosts have the others.
+    pub fn replace_release(&mut self, number: usize, release: Arc<Release>) {
+        self.cache.remove_all(self.trees.replace(number, release));
         self.missing.clear();
-        self.pages.clear();
     }
 
     /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
@@ -232,6 +232,7 @@ impl Site {
 
     fn decide(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let head = asked.head;
+        self.trees.choose(head.authority);
         if head.expectation == Expectation::Unknown {
             decided!("expect", "the client expects what nobody here can do");
             return Ok(Answer::Refusal(Status::ExpectationFailed));
@@ -245,13 +246,14 @@ impl Site {
         };
         self.fault.strike(path);
         // The common request is byte for byte one that was answered before: it is looked up as it is, undecoded.
-        let is_missing = match self.cache.get(path, asked.clock.now_ms()) {
+        let key = self.trees.key_of(path, &mut self.key);
+        let is_missing = match self.cache.get(key, asked.clock.now_ms()) {
             Some(Hit::Fresh(resource)) => match self.answer_fresh(&resource, path, head) {
                 Some(answer) => return Ok(answer),
                 None => false,
             },
             Some(Hit::Stale(_)) => false,
-            None => self.missing.has(path, asked.clock.now_ms()),
+            None => self.missing.has(key, asked.clock.now_ms()),
         };
         let located = match if is_missing { Err(NOT_FOUND) } else { self.locate(path, asked) } {
             Err(NOT_FOUND) => self.locate_instead(asked),
@@ -271,15 +273,15 @@ impl Site {
     }
 
     /// The answer from a fresh entry, if that has what the client gets and can be believed.
-    fn answer_fresh(&mut self, resource: &Resource, key: &[u8], head: &RequestHead<'_>) -> Option<Answer> {
+    fn answer_fresh(&mut self, resource: &Resource, path: &[u8], head: &RequestHead<'_>) -> Option<Answer> {
         let Offer::Representation(representation) = resource.choose(&head.fields) else { return None };
         let answer = select(head, representation);
-        self.is_current(&answer, key).then_some(answer)
+        self.is_current(&answer, path).then_some(answer)
     }
 
     /// Whether an answer from a fresh entry may be given: it is all in memory, or its content will be what its head
     /// says.
-    fn is_current(&mut self, answer: &Answer, key: &[u8]) -> bool {
+    fn is_current(&mut self, answer: &Answer, path: &[u8]) -> bool {
         match answer {
             Answer::Whole(representation) | Answer::Parts(representation, _) => representation.is_intact(),
             Answer::Part(representation, part) => {
@@ -288,7 +290,7 @@ impl Site {
                 }
                 let is_intact = representation.is_intact();
                 if is_intact && representation.is_worth_holding(part.len()) {
-                    self.cache.hold(key, representation);
+                    self.cache.hold(self.trees.key_of(path, &mut self.key), representation);
                 }
                 is_intact
             }
@@ -325,7 +327,8 @@ impl Site {
     fn page(&mut self, status: Status, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let plain = Ok(Answer::Refusal(status));
         let now_ms = asked.clock.now_ms();
-        if !self.pages.name_into(status, now_ms, &mut self.path, &mut self.key) {
+        self.trees.begin_key(&mut self.key);
+        if !self.trees.chosen().pages.name_into(status, now_ms, &mut self.path, &mut self.key) {
             return plain;
         }
         decided!("error page", "for {}: {}", status.code(), self.path.escape_ascii());
@@ -334,7 +337,7 @@ impl Site {
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
             Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => {
                 decided!("error page", "not there: a plain one is sent");
-                self.pages.is_missing(status, now_ms);
+                self.trees.chosen_mut().pages.is_missing(status, now_ms);
                 plain
             }
         }

@@ -1,6 +1,6 @@
 //! The thread of a worker: it starts the loop, runs it, and puts it together again after a panic.
 //!
-//! A panic drops every connection of the worker and nothing else. Poll, waker, hand-off, listeners and root stand
+//! A panic drops every connection of the worker and nothing else. Poll, waker, hand-off, listeners and roots stand
 //! outside of the boundary, so the acceptor hands over as before, sockets in transit are adopted by the rebuilt loop,
 //! connections that are queued wait for it, and nothing has to be opened that could be gone by now. However often it
 //! happens, the process lives: a request that makes a worker panic must not become one that ends the server.
@@ -33,6 +33,7 @@ use crate::roots::Successor;
 use crate::settings::{Settings, SiteSettings};
 use crate::shard::{Entrance, Shard};
 use crate::site::Site;
+use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Patience, Root};
 
 /// Events taken from the kernel at once.
@@ -97,7 +98,7 @@ impl Handle {
         &self.counters
     }
 
-    /// Where the worker looks for another root to serve.
+    /// Where the worker looks for other releases to serve.
     #[must_use]
     pub const fn successor(&self) -> &Arc<Successor> {
         &self.successor
@@ -126,25 +127,29 @@ impl Handle {
     }
 }
 
-/// Opens the root that the workers are to serve first.
+/// Opens the roots that the workers are to serve first, in the order of [`SiteSettings::roots`].
 ///
 /// # Errors
-/// When it cannot be opened.
-pub fn open_root(settings: &SiteSettings) -> Result<Arc<Root>, StartError> {
-    Root::open(&settings.root, settings.symlinks)
-        .map(Arc::new)
-        .map_err(|source| StartError::Root { path: settings.root.clone(), source })
+/// When one of them cannot be opened.
+pub fn open_roots(settings: &SiteSettings) -> Result<Releases, StartError> {
+    let open = |path: &PathBuf| {
+        Root::open(path, settings.symlinks)
+            .map(Release::first)
+            .map_err(|source| StartError::Root { path: path.clone(), source })
+    };
+    let others = settings.vhosts.roots.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Releases::new(open(&settings.root)?, others))
 }
 
 /// Starts a worker: its supervisor gets the handle, the acceptor the sender. Without `helpers` it waits for disks
-/// itself.
+/// itself. `releases` are as [`open_roots`] gives them.
 ///
 /// # Errors
 /// When the kernel refuses a poll, an eventfd or a thread.
 pub fn spawn(
     index: usize,
     settings: Settings,
-    root: Arc<Root>,
+    releases: Releases,
     entrance: Entrance,
     control: Arc<Control>,
     log: Option<Producer>,
@@ -154,14 +159,14 @@ pub fn spawn(
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(StartError::Loop)?);
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
-    let successor = Successor::new(Arc::clone(&waker));
+    let successor = Successor::new(releases.count(), Arc::clone(&waker));
     let room = Arc::clone(&entrance.room);
     let shard = Shard::new(entrance, Arc::clone(&counters), poll.registry()).map_err(StartError::Loop)?;
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
     let worker = Worker {
         index,
         settings,
-        root,
+        releases,
         successor: Arc::clone(&successor),
         control,
         counters: Arc::clone(&counters),
@@ -184,7 +189,7 @@ pub fn spawn(
 struct Worker {
     index: usize,
     settings: Settings,
-    root: Arc<Root>,
+    releases: Releases,
     successor: Arc<Successor>,
     control: Arc<Control>,
     counters: Arc<Counters>,
@@ -235,7 +240,7 @@ impl Worker {
     /// Runs a loop until the server ends.
     fn run(&mut self, log: Option<SharedProducer>) -> io::Result<()> {
         let patience = if self.helpers.is_some() { Patience::Never } else { Patience::MayWait };
-        let site = Site::new(self.settings.site.clone(), Arc::clone(&self.root), patience);
+        let site = Site::new(self.settings.site.clone(), &self.releases, patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
         cx.errands = self
@@ -253,11 +258,15 @@ impl Worker {
             reactor.turn(events.iter(), &mut self.receiver, &mut self.shard);
             self.enter(&mut reactor, self.control.phase());
             self.give_back();
-            if let Some(root) = self.successor.take() {
-                self.root = root;
-                reactor.replace_root(Arc::clone(&self.root));
+            while let Some((tree, release)) = self.successor.take() {
+                self.change_over(&mut reactor, tree, release);
             }
         }
+    }
+
+    fn change_over(&mut self, reactor: &mut Reactor, tree: usize, release: Arc<Release>) {
+        self.releases.replace(tree, Arc::clone(&release));
+        reactor.replace_release(tree, release);
     }
 
     /// Whether no more connections can come.

@@ -13,7 +13,7 @@ use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
     Accepted, Control, Deadlines, Entrance, Peer, Phase, Plan, Room, Settings, SiteSettings, Symlinks,
-    open_root, spawn,
+    VirtualHosts, open_roots, spawn,
 };
 
 /// Counts what every thread allocates but those that say that they are not to be counted.
@@ -71,6 +71,8 @@ fn settings(root: &std::path::Path) -> Settings {
         spin_us: 0,
         site: SiteSettings {
             root: root.to_owned(),
+            vhosts: VirtualHosts::default(),
+            keep_release_ms: 0,
             plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
             spa: None,
             error_pages: Vec::new(),
@@ -120,10 +122,10 @@ fn a_warm_worker_allocates_nothing_for_a_request() {
     let (writer, mut producers) = log_writer::start(Destination::File(log), 1).unwrap();
     let helpers = Helpers::start(1).unwrap();
     let settings = settings(directory.path());
-    let root = open_root(&settings.site).unwrap();
+    let releases = open_roots(&settings.site).unwrap();
     let entrance = Entrance { room: Arc::new(Room::new(1)), queues: Vec::new() };
     let (handle, mut sender) =
-        spawn(0, settings, root, entrance, Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
+        spawn(0, settings, releases, entrance, Arc::clone(&control), producers.pop(), Some(helpers)).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     assert!(sender.send(Accepted { stream: theirs.into(), peer: Peer::Unix }).is_ok());

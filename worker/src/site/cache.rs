@@ -149,9 +149,18 @@ impl Cache {
     /// Gives up what nobody has asked for since `before_ms`: it holds a descriptor, and with it perhaps the space
     /// of a file that was deleted long ago.
     pub fn give_up_unused(&mut self, before_ms: u64) {
+        self.give_up(|entry| entry.checked_ms < before_ms);
+    }
+
+    /// Forgets the paths of which the key is among those that are meant.
+    pub fn remove_all(&mut self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.give_up(|entry| is_meant(&entry.key));
+    }
+
+    fn give_up(&mut self, is_meant: impl Fn(&Entry) -> bool) {
         let mut at = 0;
         while let Some(entry) = self.entries.get(at) {
-            if entry.checked_ms < before_ms {
+            if is_meant(entry) {
                 self.index.remove(&entry.key);
                 self.take_out(at);
             } else {

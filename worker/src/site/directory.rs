@@ -6,7 +6,6 @@
 
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use protocol::coding::{Coding, CodingSet};
@@ -137,7 +136,7 @@ impl Site {
             view,
             format,
             unix_s: asked.clock.unix_s(),
-            opener: self.opener.clone(),
+            opener: self.trees.chosen().opener.clone(),
         };
         if self.patience == Patience::Never {
             self.errand = Some(Box::new(Task::List(Box::new(enumeration))));
@@ -163,7 +162,7 @@ impl Site {
         let View { order, page } = View::from_query(query, settings.order);
         // An array has one page, and it is the same whichever was asked for.
         let page = if format == Format::Json { 1 } else { page.min(PAGES_MAX) };
-        self.key.clear();
+        self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(KEY_PREFIX);
         self.key.extend_from_slice(&[format as u8, order.column as u8, order.direction as u8]);
         self.key.extend_from_slice(&page.to_ne_bytes());
@@ -179,7 +178,7 @@ impl Site {
         clock: &Clock,
     ) -> Finding {
         let Enumeration { key, opener, .. } = enumeration;
-        let is_current = Arc::ptr_eq(opener.root(), self.opener.root());
+        let is_current = self.trees.serve(opener.release());
         let resource = |listed: Box<Representation>| {
             let representations = vec![*listed];
             Rc::new(Resource::new(OpenedFiles { representations, possible: CodingSet::EMPTY, recipe: None }))
@@ -225,9 +224,10 @@ mod tests {
 
     use super::super::listing::{Column, Direction, Order, Settings};
     use super::super::opening::Plan;
+    use super::super::release::Release;
     use super::super::resolve::Root;
     use super::*;
-    use crate::settings::{SiteSettings, Symlinks};
+    use crate::settings::{SiteSettings, Symlinks, VirtualHosts};
 
     const KEY: &[u8] = b"\0?x";
     const NOW_S: i64 = 5_000_000_000;
@@ -240,6 +240,8 @@ mod tests {
         let listing = Settings { formats: Formats::Preferred, hidden: false, order, entries_max: 10 };
         let settings = SiteSettings {
             root: tree.path().to_owned(),
+            vhosts: VirtualHosts::default(),
+            keep_release_ms: 0,
             plan: Plan { listing: Some(listing), ..Plan::default() }.into(),
             spa: None,
             error_pages: Vec::new(),
@@ -249,8 +251,8 @@ mod tests {
             memory_bytes_max: 1 << 20,
             check_interval_ms: 1_000,
         };
-        let root = Arc::new(Root::open(tree.path(), Symlinks::Inside).unwrap());
-        (tree, Site::new(settings, root, Patience::MayWait))
+        let releases = Root::open(tree.path(), Symlinks::Inside).unwrap().into();
+        (tree, Site::new(settings, &releases, Patience::MayWait))
     }
 
     fn enumeration(site: &Site, path: &[u8]) -> Enumeration {
@@ -261,7 +263,7 @@ mod tests {
             view: View { order, page: 1 },
             format: Format::Html,
             unix_s: NOW_S,
-            opener: site.opener.clone(),
+            opener: site.trees.chosen().opener.clone(),
         }
     }
 
@@ -319,7 +321,7 @@ mod tests {
     fn what_was_listed_below_another_root_is_not_kept() {
         let (tree, mut site) = site();
         let early = enumeration(&site, b"");
-        site.replace_root(Arc::new(Root::open(tree.path(), Symlinks::Inside).unwrap()));
+        site.replace_release(0, Release::first(Root::open(tree.path(), Symlinks::Inside).unwrap()));
         assert!(admit(&mut site, early, 0).is_ok(), "who waited for it gets it");
         assert!(site.cache.get(KEY, 0).is_none());
     }

@@ -167,7 +167,8 @@ const DIGEST_BYTES: usize = 8;
 
 /// Whether a name holds a digest of the content, so that other content has another name: `app.3f2a9c1b.js`,
 /// `index-BHkq2d9x.css`. A word must not be taken for one, since a year is long; a digest may be overlooked.
-fn is_digested(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_digested(name: &[u8]) -> bool {
     let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let is_immutable_folder = name.split(|&byte| byte == b'/').rev().skip(1).any(|part| part == b"immutable");
     let mut parts = file.split(|&byte| byte == b'.');

@@ -2,7 +2,6 @@
 //! and whose outcome is taken in here.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use protocol::coding::Coding;
 use protocol::target::{self, DecodedPath};
@@ -57,7 +56,7 @@ impl Site {
     pub(super) fn locate(&mut self, path: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let located = self.locate_decoded(path, asked);
         if matches!(located, Err(NOT_FOUND)) {
-            self.missing.insert(path, asked.clock.now_ms());
+            self.missing.insert(self.trees.key_of(path, &mut self.key), asked.clock.now_ms());
         }
         located
     }
@@ -84,7 +83,7 @@ impl Site {
     /// Where a path that names no file leads all the same: a directory may be listed, and an application that draws
     /// its pages in the browser takes over where somebody navigates.
     pub(super) fn locate_instead(&mut self, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        if let Some(settings) = self.opener.plan().listing {
+        if let Some(settings) = self.settings.plan.listing {
             match self.locate_listing(&settings, asked) {
                 Err(NOT_FOUND) => {}
                 located => return located,
@@ -101,7 +100,7 @@ impl Site {
         decided!("application", "somebody navigates to what is not there: {file}");
         self.path.clear();
         self.path.extend_from_slice(file.as_bytes());
-        self.key.clear();
+        self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(b"\0/");
         self.key.extend_from_slice(file.as_bytes());
         self.locate_by_key(Wanted::File, asked)
@@ -125,8 +124,8 @@ impl Site {
             None => None,
         };
         decided!("path", "/{}, which is to be {wanted}", self.path.escape_ascii());
-        let opened =
-            self.opener.open(&mut self.path, wanted, known.as_deref(), clock.unix_s(), self.patience);
+        let opener = &self.trees.chosen().opener;
+        let opened = opener.open(&mut self.path, wanted, known.as_deref(), clock.unix_s(), self.patience);
         let resource = match (opened, known) {
             (Ok(Opened::Unchanged), Some(resource)) => {
                 self.cache.confirm(&self.key, clock.now_ms());
@@ -183,17 +182,19 @@ impl Site {
     }
 
     /// The key is the path as asked for, if that is also how it is decoded. Any other spelling shares one key
-    /// that begins with NUL, as no path does, so that no spelling can ever meet another path's entry.
+    /// that begins with NUL, as no path does, so that no spelling can ever meet another path's entry. Before either
+    /// stands what tells the trees apart.
     fn make_key(&mut self, raw: &[u8], decoded: &DecodedPath) {
-        self.key.clear();
+        self.trees.begin_key(&mut self.key);
+        let start = self.key.len();
         self.key.push(0);
         self.key.push(b'/');
         self.key.extend_from_slice(&self.path);
         if decoded.is_directory && !self.path.is_empty() {
             self.key.push(b'/');
         }
-        if self.key.get(1..) == Some(raw) {
-            self.key.remove(0);
+        if self.key.get(start + 1..) == Some(raw) {
+            self.key.remove(start);
         }
     }
 
@@ -209,7 +210,7 @@ impl Site {
             path: self.path.get(..self.path_bytes).unwrap_or_default().to_vec(),
             wanted: self.wanted,
             unix_s: clock.unix_s(),
-            opener: self.opener.clone(),
+            opener: self.trees.chosen().opener.clone(),
         }
     }
 
@@ -220,7 +221,7 @@ impl Site {
             Ok(Opened::Directory | Opened::Unchanged) => Ok(Found::Directory),
             Err(status) => Err(status),
         };
-        if !Arc::ptr_eq(opening.opener.root(), self.opener.root()) {
+        if !self.trees.serve(opening.opener.release()) {
             return Finding { key: opening.key, found };
         }
         match &found {

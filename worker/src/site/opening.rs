@@ -13,11 +13,12 @@ use protocol::media_type::MediaTypes;
 use rustix::fs::Stat;
 
 use super::digest::TagPolicy;
-use super::fields::{FieldPolicy, Paths};
+use super::fields::{FieldPolicy, Paths, is_digested};
 use super::heads::{Description, Origin, Role};
 use super::listing;
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
 use super::manifest::Listed;
+use super::release::Release;
 use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
@@ -91,10 +92,10 @@ pub struct Plan {
     pub listing: Option<listing::Settings>,
 }
 
-/// Opens what is below a root. Cheap to clone.
+/// Opens what is in a release. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Opener {
-    root: Arc<Root>,
+    release: Arc<Release>,
     plan: Arc<Plan>,
 }
 
@@ -118,21 +119,27 @@ impl Files {
 }
 
 impl Opener {
-    /// An opener for what is below `root`.
+    /// An opener for what is in `release`.
     #[must_use]
-    pub const fn new(root: Arc<Root>, plan: Arc<Plan>) -> Self {
-        Self { root, plan }
+    pub const fn new(release: Arc<Release>, plan: Arc<Plan>) -> Self {
+        Self { release, plan }
     }
 
-    /// Opens another root from now on.
-    pub fn replace_root(&mut self, root: Arc<Root>) {
-        self.root = root;
+    /// Opens another release from now on.
+    pub fn replace_release(&mut self, release: Arc<Release>) {
+        self.release = release;
+    }
+
+    /// What it opens.
+    #[must_use]
+    pub const fn release(&self) -> &Arc<Release> {
+        &self.release
     }
 
     /// The root below which it opens.
     #[must_use]
-    pub const fn root(&self) -> &Arc<Root> {
-        &self.root
+    pub fn root(&self) -> &Arc<Root> {
+        self.release.root()
     }
 
     /// How it opens.
@@ -144,9 +151,34 @@ impl Opener {
     /// Opens what `path`, decoded, names, and leaves the name of the file that was found in `path`. `known` is
     /// what the path named before.
     ///
+    /// A page that was sent before the release changed may go on asking for its files, so what is missing is looked
+    /// for in the releases before, too, if its name holds a digest: then it can only be what was meant.
+    ///
     /// # Errors
     /// The status to refuse the request with, or that it would have to wait.
     pub fn open(
+        &self,
+        path: &mut Vec<u8>,
+        wanted: Wanted,
+        known: Option<&Resource>,
+        unix_s: i64,
+        patience: Patience,
+    ) -> Result<Opened, Obstacle> {
+        let asked_bytes = path.len();
+        let opened = self.open_here(path, wanted, known, unix_s, patience);
+        let Some(previous) = self.release.previous().filter(|_| matches!(opened, Err(NOT_FOUND))) else {
+            return opened;
+        };
+        path.truncate(asked_bytes);
+        if wanted != Wanted::File || !is_digested(path) {
+            return opened;
+        }
+        let previous = Self::new(Arc::clone(previous), Arc::clone(&self.plan));
+        previous.open(path, wanted, known, unix_s, patience)
+    }
+
+    /// The same in this release alone.
+    fn open_here(
         &self,
         path: &mut Vec<u8>,
         wanted: Wanted,
@@ -184,7 +216,7 @@ impl Opener {
     }
 
     fn find(&self, path: &mut Vec<u8>, is_directory: bool, patience: Patience) -> Result<Named, Obstacle> {
-        match self.root.only() {
+        match self.root().only() {
             Some(only) if path.is_empty() => {
                 path.extend_from_slice(only);
                 self.look_up(path, CodingSet::EMPTY, patience)
@@ -303,7 +335,7 @@ impl Opener {
     /// What the manifest says of the file in that coding, where entity tags are made of content.
     fn listed(&self, name: &[u8], coding: Coding, patience: Patience) -> Result<Option<Listed>, Obstacle> {
         let TagPolicy::Content(_) = self.plan.tags else { return Ok(None) };
-        let manifest = self.root.manifest(patience)?;
+        let manifest = self.root().manifest(patience)?;
         Ok(manifest.get(&[name, coding.suffix().as_bytes()].concat()).copied())
     }
 
@@ -329,7 +361,7 @@ impl Opener {
     fn resolve(&self, path: &mut Vec<u8>, patience: Patience) -> Result<Found, Obstacle> {
         path.push(0);
         let found = match CStr::from_bytes_with_nul(path) {
-            Ok(path) => self.root.resolve(path, patience),
+            Ok(path) => self.root().resolve(path, patience),
             Err(_) => Err(Obstacle::Refused(Status::BadRequest)),
         };
         path.pop();

@@ -34,8 +34,8 @@ impl Pages {
         Self { pages: pages.iter().rev().map(page).collect(), check_interval_ms }
     }
 
-    /// Puts out the path of the page for a status, and the key that it is kept under, which begins with NUL as no
-    /// path does. False if there is none, as far as is known.
+    /// Puts out the path of the page for a status, and, behind what is there, the key that it is kept under, which
+    /// begins with NUL as no path does. False if there is none, as far as is known.
     pub fn name_into(&self, status: Status, now_ms: u64, path: &mut Vec<u8>, key: &mut Vec<u8>) -> bool {
         let Some(page) = self.pages.iter().find(|page| page.status == status) else { return false };
         if page.missing_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) < self.check_interval_ms) {
@@ -43,7 +43,6 @@ impl Pages {
         }
         path.clear();
         path.extend_from_slice(&page.path);
-        key.clear();
         key.extend_from_slice(b"\0!");
         key.extend_from_slice(&page.path);
         true

@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use protocol::Status;
@@ -61,6 +61,8 @@ pub enum Obstacle {
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
+    path: PathBuf,
+    place: Place,
     only: Option<Only>,
     resolve: ResolveFlags,
     /// Whether what is in the kernel's caches can be opened without asking anybody.
@@ -76,6 +78,45 @@ pub enum Found {
     File(OwnedFd, Stat),
     /// A directory.
     Directory,
+}
+
+/// Where a root lies, by which it is told from another one. As long as it is held, no other can have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    device: u64,
+    inode: u64,
+    /// Of the one file in it that is served.
+    only: Option<CString>,
+}
+
+impl Place {
+    /// Where `path` leads now. May wait.
+    ///
+    /// # Errors
+    /// When it leads nowhere.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let (directory, only) = follow(path)?;
+        Ok(Self::new(&rustix::fs::stat(&directory)?, only.as_ref()))
+    }
+
+    fn new(stat: &Stat, only: Option<&Only>) -> Self {
+        #[allow(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            only: only.map(|only| only.target.clone()),
+        }
+    }
+}
+
+/// The directory that `path` leads to, or the one file and the directory that it lies in.
+fn follow(path: &Path) -> io::Result<(PathBuf, Option<Only>)> {
+    let canonical = std::fs::canonicalize(path)?;
+    if !std::fs::metadata(&canonical)?.is_file() {
+        return Ok((canonical, None));
+    }
+    let only = Only::new(path, &canonical)?;
+    Ok((canonical.parent().unwrap_or(&canonical).to_owned(), Some(only)))
 }
 
 /// The one file that is served.
@@ -94,14 +135,13 @@ impl Root {
     /// # Errors
     /// What open(2) fails with, or `Unsupported` on a kernel without openat2 (before Linux 5.6).
     pub fn open(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
-        let canonical = std::fs::canonicalize(path)?;
-        let is_file = std::fs::metadata(&canonical)?.is_file();
-        let only = is_file.then(|| Only::new(path, &canonical)).transpose()?;
-        let directory = if is_file { canonical.parent().unwrap_or(&canonical) } else { &canonical };
-        let directory = rustix::fs::open(directory, AS_DIRECTORY, Mode::empty())?;
+        let (path, only) = follow(path)?;
+        let directory = rustix::fs::open(&path, AS_DIRECTORY, Mode::empty())?;
         let mut root = Self {
             opens_from_cache: residency::is_local(&directory),
+            place: Place::new(&rustix::fs::fstat(&directory)?, only.as_ref()),
             directory,
+            path,
             only,
             manifest: OnceLock::new(),
             resolve: match symlinks {
@@ -123,10 +163,16 @@ impl Root {
         Ok(root)
     }
 
-    /// Whether the directory has been deleted since it was opened. Never true where asking might have to wait.
+    /// Where it lies.
     #[must_use]
-    pub fn is_deleted(&self) -> bool {
-        self.opens_from_cache && rustix::fs::fstat(&self.directory).is_ok_and(|stat| stat.st_nlink == 0)
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The path of the directory, without links, when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether [`Patience::Never`] opens anything at all.

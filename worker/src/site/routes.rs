@@ -101,7 +101,7 @@ impl Site {
     /// The key of what a rewrite led to. It begins with NUL as no path does, and goes on as no other key does: what
     /// somebody gets who asks for the same path without a rewrite is for other rules to say.
     fn make_rewritten_key(&mut self, is_directory: bool) {
-        self.key.clear();
+        self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(b"\0>");
         self.key.extend_from_slice(&self.path);
         if is_directory {

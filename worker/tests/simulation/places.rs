@@ -10,7 +10,7 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, Plan, Settings, SiteSettings, Symlinks};
+use oneloop_worker::{Counters, Deadlines, Plan, Settings, SiteSettings, Symlinks, VirtualHosts};
 use tempfile::TempDir;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
@@ -49,6 +49,8 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
     let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
+        vhosts: VirtualHosts::default(),
+        keep_release_ms: 0,
         plan: Plan { index: vec!["index.html".to_owned()], ..Plan::default() }.into(),
         spa: None,
         error_pages: Vec::new(),
@@ -68,10 +70,10 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
         spin_us: 0,
         site: site.clone(),
     };
-    let root = Root::open(directory, Symlinks::Inside).unwrap();
+    let releases = Root::open(directory, Symlinks::Inside).unwrap().into();
     let mut cx = Context::new(
         &settings,
-        Site::new(site, Arc::new(root), patience),
+        Site::new(site, &releases, patience),
         Arc::new(Counters::default()),
         None,
         Clock::fixed(0, 1_800_000_000),

@@ -1,0 +1,138 @@
+//! Virtual hosts: which tree a request is for, and that none shows in another.
+
+use super::client::{Client, request};
+use super::response::Response;
+use super::server::{Launch, Server};
+use super::startup::expect_failure;
+use super::tree::Tree;
+
+const FILES: [(&str, &[u8]); 10] = [
+    ("root/a.txt", b"root"),
+    ("root/only-root.txt", b"x"),
+    ("root/404.html", b"page of the root"),
+    ("a/a.txt", b"a"),
+    ("a/only-a.txt", b"x"),
+    ("a/dir/index.html", b"index of a"),
+    ("a/404.html", b"page of a"),
+    ("a/a b.txt", b"spaced"),
+    ("star/a.txt", b"star"),
+    ("deep/a.txt", b"deep"),
+];
+
+fn start(tree: &Tree, more: &[&str]) -> Server {
+    let vhost = |host: &str, name: &str| format!("--vhost={host}={}", tree.path(name).display());
+    let flags = [
+        vhost("a.example", "a"),
+        vhost("WWW.a.example.", "a"),
+        vhost("*.example.org", "star"),
+        vhost("*.deep.example.org", "deep"),
+    ];
+    Launch::new(&tree.path("root")).flags(&["-t", "1"]).flags(&flags).flags(more).start()
+}
+
+fn get(client: &mut Client, host: &str, target: &str) -> Response {
+    client.exchange(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+}
+
+#[test]
+fn the_host_decides_which_tree_is_served() {
+    let tree = Tree::new(&FILES);
+    let server = start(&tree, &[]);
+    let table = [
+        ("a.example", "a"),
+        ("A.Example:8080", "a"),
+        ("a.example.", "a"),
+        ("www.a.example", "a"),
+        ("b.a.example", "root"),
+        ("example.org", "root"),
+        ("x.example.org", "star"),
+        ("x.y.example.org.:1", "star"),
+        ("deep.example.org", "star"),
+        ("x.deep.example.org", "deep"),
+        ("127.0.0.1", "root"),
+        ("unknown", "root"),
+    ];
+    let mut client = server.connect();
+    // The second time from the cache, and in between the same path of every other tree.
+    for _ in 0..3 {
+        for (host, expected) in table {
+            let response = get(&mut client, host, "/a.txt");
+            assert_eq!((response.status, &*response.content), (200, expected.as_bytes()), "{host}");
+        }
+    }
+    // The authority of an absolute-form target counts, not the field beside it.
+    let response = get(&mut client, "unknown", "http://a.example:80/a.txt");
+    assert_eq!(response.content, b"a");
+    let response = get(&mut client, "a.example", "http://unknown/a.txt");
+    assert_eq!(response.content, b"root");
+    client.send(b"GET /a.txt HTTP/1.0\r\n\r\n");
+    assert_eq!(client.response().content, b"root");
+}
+
+#[test]
+fn what_is_known_of_one_tree_says_nothing_of_another() {
+    let tree = Tree::new(&FILES);
+    // Without a check within the test, so that a mix-up would last.
+    let server = start(&tree, &["--cache-check", "1h", "--spa", "a.txt"]);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        for (host, target, status, content) in [
+            ("a.example", "/only-a.txt", 200, "x"),
+            ("unknown", "/only-a.txt", 404, "page of the root"),
+            ("a.example", "/only-root.txt", 404, "page of a"),
+            ("unknown", "/only-root.txt", 200, "x"),
+            ("x.example.org", "/only-root.txt", 404, ""),
+            ("a.example", "/dir/", 200, "index of a"),
+            ("unknown", "/dir/", 404, "page of the root"),
+            ("a.example", "/a%20b.txt", 200, "spaced"),
+            ("unknown", "/a%20b.txt", 404, "page of the root"),
+        ] {
+            let response = get(&mut client, host, target);
+            assert_eq!(response.status, status, "{host}{target}");
+            let is_right = content.is_empty() || response.content == content.as_bytes();
+            assert!(is_right, "{host}{target}: {}", response.content.escape_ascii());
+        }
+        let navigation = ["Sec-Fetch-Mode: navigate", "Accept: text/html"];
+        for (host, content) in [("a.example", "a"), ("unknown", "root"), ("x.example.org", "star")] {
+            let host_line = format!("Host: {host}");
+            let fields = [navigation.as_slice(), &[host_line.as_str()]].concat();
+            let head = String::from_utf8(request("GET", "/somewhere", &fields)).unwrap();
+            let response = client.exchange(head.replacen("Host: oneloop.test\r\n", "", 1).as_bytes());
+            assert_eq!((response.status, &*response.content), (200, content.as_bytes()), "{host}");
+        }
+    }
+}
+
+#[test]
+fn the_banner_names_virtual_hosts_and_the_environment_sets_them() {
+    let tree = Tree::new(&FILES);
+    let value =
+        format!("a.example={}\n*.b.example={}", tree.path("a").display(), tree.path("star").display());
+    let server = Launch::new(&tree.path("root")).env("ONELOOP_VHOST", value).start();
+    let banner = server.stderr();
+    let served = |host, name| format!("{host} is served {}\n", tree.path(name).display());
+    assert!(banner.contains(&served("a.example", "a")), "{banner}");
+    assert!(banner.contains(&served("*.b.example", "star")), "{banner}");
+    assert_eq!(banner.lines().count(), 5, "{banner}");
+    assert_eq!(get(&mut server.connect(), "a.example", "/a.txt").content, b"a");
+}
+
+#[test]
+fn a_virtual_host_that_cannot_be_served_is_a_clear_failure() {
+    let tree = Tree::new(&FILES);
+    let launch = |flags: &[&str]| Launch::new(&tree.path("root")).flags(flags).run();
+    let missing = format!("b.example={}", tree.path("missing").display());
+    expect_failure(
+        &launch(&["--vhost", &missing]),
+        1,
+        &["for b.example", "No such file", "--vhost b.example=DIR"],
+    );
+    for (flags, mention) in [
+        (["--vhost", "b.example"], "HOST=DIR"),
+        (["--vhost", "b.example:80=/"], "no port"),
+        (["--vhost", "*=/"], "a star"),
+    ] {
+        expect_failure(&launch(&flags), 2, &[mention]);
+    }
+    expect_failure(&launch(&["--vhost", "b.example=/", "--vhost", "B.example=/tmp"]), 2, &["b.example"]);
+}
