@@ -2,6 +2,7 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod access;
 mod command;
 mod content;
 mod environment;
@@ -17,6 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
+pub(crate) use access::{Access, TrustField, Trusted};
 pub(crate) use command::{Command, Healthcheck, Man, definition};
 pub(crate) use content::Content;
 pub(crate) use listen::Listen;
@@ -44,7 +46,7 @@ EXAMPLES:
 
 SIGNALS:
   TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
-  HUP               open the root and the access log anew
+  HUP               open the root, the access log and --auth-file anew
   USR1              show the counters of every worker, at every --log-level";
 
 /// The kernel's own limit on the descriptors of a process (`fs.nr_open`), unless it was raised.
@@ -87,6 +89,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) content: Content,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
@@ -298,7 +303,16 @@ impl Cli {
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
         cli.settle_level(&matches)?;
+        cli.settle_helpers()?;
         Ok((cli, matches))
+    }
+
+    /// To verify a password would hold up a loop.
+    fn settle_helpers(&self) -> Result<(), clap::Error> {
+        if self.helpers == 0 && self.access.asks_for_password() {
+            return Err(conflict("--auth and --auth-file need helpers: give --helpers 1 or more"));
+        }
+        Ok(())
     }
 
     /// A flag beats the environment, and `log_level` beats its shorthands.

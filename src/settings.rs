@@ -1,5 +1,6 @@
 //! From the command line to what each room reads: everything is validated here, once, and never per request.
 
+mod access;
 mod budget;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
 use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
+pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
 
 const DEFAULT_PORT: u16 = 8080;
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) processors: Vec<Option<usize>>,
     /// Threads that wait for disks, of all workers together.
     pub(crate) helpers: usize,
+    /// Where users are read from, on HUP once more.
+    pub(crate) user_file: Option<UserFile>,
     /// Where to listen.
     pub(crate) listen: Vec<Address>,
     /// Whether each worker has listeners of its own, where that is possible.
@@ -119,6 +123,7 @@ impl Settings {
             backlog: cli.backlog.into(),
             processor: None,
             spin_us: cli.spin_us,
+            gate: access::gate(&cli.access).map_err(SettingsError::Users)?,
             site: site(cli, budget.open_files_max),
         };
         Ok(Self {
@@ -135,6 +140,7 @@ impl Settings {
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
             helpers: cli.helpers,
+            user_file: UserFile::of(&cli.access),
         })
     }
 }
@@ -169,6 +175,7 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
                 rules: content.header.clone(),
                 has_security_fields: content.security_headers,
                 is_shared_with_all: false,
+                is_private: cli.access.asks_for_password(),
             },
         }),
         spa: content.spa.clone(),
@@ -315,6 +322,8 @@ pub(crate) enum SettingsError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// Nobody could be let in.
+    Users(UserFileError),
     /// The process may not run there.
     Processor {
         /// The one that was asked for.
@@ -350,6 +359,7 @@ impl fmt::Display for SettingsError {
                 quoted(text),
                 os::reason(source)
             ),
+            Self::Users(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
                 let allowed = allowed.join(", ");
@@ -368,6 +378,7 @@ impl std::error::Error for SettingsError {
             Self::Root { source, .. } | Self::Unresolved { source, .. } | Self::Inherited { source, .. } => {
                 Some(source)
             }
+            Self::Users(source) => Some(source),
             Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }

@@ -33,12 +33,14 @@ mod black_box {
     mod methods;
     mod negotiation;
     mod paths;
+    mod proxied;
     mod ranges;
     mod routing;
     mod several_ranges;
     mod syntax;
 
     // How connections, files and the process behave over time.
+    mod access;
     mod access_log;
     mod changing_files;
     mod cold_files;

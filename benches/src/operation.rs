@@ -110,6 +110,7 @@ fn context(root: &Path) -> Context {
         backlog: 1,
         processor: None,
         spin_us: 0,
+        gate: None,
         site: site.clone(),
     };
     let root = Root::open(root, Symlinks::Inside).unwrap();

@@ -17,6 +17,8 @@ pub enum Status {
     NotModified = 304,
     /// 400
     BadRequest = 400,
+    /// 401
+    Unauthorized = 401,
     /// 403
     Forbidden = 403,
     /// 404
@@ -66,6 +68,7 @@ impl Status {
             Self::MovedPermanently => "Moved Permanently",
             Self::NotModified => "Not Modified",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",

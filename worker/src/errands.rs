@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use protocol::coding::Coding;
 
 use crate::cold::{Helpers, Inbox, Outcome, SharedFile, Task, Window};
+use crate::gate::Digest;
 use crate::site::resolve::Root;
 use crate::slab::ConnectionId;
 
@@ -62,6 +63,8 @@ enum Identity {
     Open(Same<Root>, Box<[u8]>),
     /// The same coding of the same file.
     Make(Same<SharedFile>, Coding),
+    /// The same password of the same name, for the same users.
+    Verify(Digest),
     Warm(Part),
     Read(Part),
 }
@@ -80,6 +83,7 @@ impl Identity {
         match task {
             Task::Open(opening) => Self::Open(Same(Arc::clone(opening.opener.root())), opening.key.clone()),
             Task::Make(making) => Self::Make(Same(Arc::clone(&making.source)), making.to),
+            Task::Verify(verification) => Self::Verify(verification.digest),
             Task::Warm(window) => Self::Warm(Part::of(window)),
             Task::Read(window) => Self::Read(Part::of(window)),
         }

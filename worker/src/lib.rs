@@ -15,6 +15,7 @@ pub mod context;
 pub mod control;
 pub mod errands;
 pub mod fault;
+pub mod gate;
 pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
@@ -33,6 +34,7 @@ pub mod sys;
 pub mod thread;
 pub mod throttle;
 pub mod transport;
+pub mod users;
 pub mod wheel;
 
 pub use accept::AcceptQueue;

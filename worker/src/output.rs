@@ -299,9 +299,11 @@ impl Output {
                 Ok(())
             }
             Outcome::Read(bytes) => transfer.take_in(bytes),
-            Outcome::Opened(..) | Outcome::Made(..) | Outcome::Failed | Outcome::Cancelled => {
-                Err(CloseReason::Failed)
-            }
+            Outcome::Opened(..)
+            | Outcome::Made(..)
+            | Outcome::Verified(..)
+            | Outcome::Failed
+            | Outcome::Cancelled => Err(CloseReason::Failed),
         }
     }
 

@@ -42,6 +42,8 @@ pub struct FieldPolicy {
     pub has_security_fields: bool,
     /// Whether pages of any origin may read what is served.
     pub is_shared_with_all: bool,
+    /// Whether caches that many use must not keep anything: it is only for those who have a password.
+    pub is_private: bool,
 }
 
 /// What browsers are told to be careful about.
@@ -52,7 +54,7 @@ const SECURITY_FIELDS: [(&str, &str); 4] = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ];
 
-const IMMUTABLE: &[u8] = b"public, max-age=31536000, immutable";
+const YEAR_S: u32 = 31_536_000;
 
 impl FieldPolicy {
     /// Whether it adds nothing to anything.
@@ -67,21 +69,22 @@ impl FieldPolicy {
     /// Adds the lines for a file.
     pub fn append_for_file(&self, paths: &Paths<'_>, out: &mut BytesMut) {
         if !self.has_rule(paths, "cache-control") {
-            match self.cache {
-                CachePolicy::Off => {}
-                CachePolicy::Auto if is_page(paths.found) => {
-                    encode::field(out, "Cache-Control", b"no-cache");
-                }
-                CachePolicy::Auto if is_digested(paths.found) => {
-                    encode::field(out, "Cache-Control", IMMUTABLE);
-                }
-                CachePolicy::Auto => {}
-                CachePolicy::Seconds(seconds) => {
-                    encode::field(out, "Cache-Control", format!("public, max-age={seconds}").as_bytes());
-                }
-            }
+            self.append_cache_control(paths.found, out);
         }
         self.append_for_page(paths, out);
+    }
+
+    fn append_cache_control(&self, name: &[u8], out: &mut BytesMut) {
+        let whose = if self.is_private { "private" } else { "public" };
+        let value = match self.cache {
+            CachePolicy::Auto if is_page(name) && self.is_private => "private, no-cache".to_owned(),
+            CachePolicy::Auto if is_page(name) => "no-cache".to_owned(),
+            CachePolicy::Auto if is_digested(name) => format!("{whose}, max-age={YEAR_S}, immutable"),
+            CachePolicy::Auto if self.is_private => whose.to_owned(),
+            CachePolicy::Off | CachePolicy::Auto => return,
+            CachePolicy::Seconds(seconds) => format!("{whose}, max-age={seconds}"),
+        };
+        encode::field(out, "Cache-Control", value.as_bytes());
     }
 
     /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.
