@@ -2,6 +2,7 @@
 //!
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
+mod access;
 mod command;
 mod content;
 mod environment;
@@ -19,6 +20,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
+pub(crate) use access::{Access, TrustField, Trusted};
 pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definition};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
@@ -48,7 +50,7 @@ EXAMPLES:
 
 SIGNALS:
   TERM, INT, QUIT   finish what is in flight, then exit; a second one ends at once
-  HUP               open the root and the access log anew
+  HUP               open the root, the access log and --auth-file anew
   USR1              show the counters of every worker, at every --log-level";
 
 /// The kernel's own limit on the descriptors of a process (`fs.nr_open`), unless it was raised.
@@ -94,6 +96,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) rules: Rules,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
@@ -311,7 +316,16 @@ impl Cli {
         if let Some(message) = cli.rules.contradiction(&matches, &cli.content.header) {
             return Err(serving().error(ErrorKind::ValueValidation, message));
         }
+        cli.settle_helpers()?;
         Ok((cli, matches))
+    }
+
+    /// To verify a password would hold up a loop.
+    fn settle_helpers(&self) -> Result<(), clap::Error> {
+        if self.helpers == 0 && self.access.asks_for_password() {
+            return Err(conflict("--auth and --auth-file need helpers: give --helpers 1 or more"));
+        }
+        Ok(())
     }
 
     /// A flag beats the environment, and `log_level` beats its shorthands.

@@ -4,6 +4,7 @@
 //! that is the name of the process to `ps` and `pgrep`.
 
 mod listeners;
+mod users;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
 use crate::show::{plain, quoted};
 use listeners::Listeners;
+use users::Clerk;
 
 /// The target of messages that somebody asked for.
 pub(crate) const REPORT: &str = "report";
@@ -37,6 +39,7 @@ struct Server {
     control: Arc<Control>,
     workers: Vec<Handle>,
     keeper: Keeper,
+    clerk: Option<Clerk>,
     access_log: Option<Writer>,
 }
 
@@ -57,13 +60,14 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let successors: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
     let keeper = Keeper::start(&settings.worker.site, &releases, &successors)
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
+    let clerk = start_clerk(&mut settings)?;
     let mut acceptor = Acceptor::new(settings.acceptor, listeners, senders, room, &signals)
         .map_err(ServerError::Acceptor)?;
     if !settings.is_quiet {
         // A closed standard error is no reason not to serve.
         let _ = io::stderr().write_all(banner(&settings, &locals).as_bytes());
     }
-    let mut server = Server { signals, control, workers, keeper, access_log };
+    let mut server = Server { signals, control, workers, keeper, clerk, access_log };
     let result = server.accept_until_stopped(&mut acceptor);
     let totals = acceptor.totals();
     acceptor.close();
@@ -86,6 +90,15 @@ fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer
     let (writer, producers) = log_writer::start(destination.clone(), settings.processors.len())
         .map_err(|source| ServerError::AccessLog { path, source })?;
     Ok((Some(writer), producers))
+}
+
+/// Whoever reads the users anew. From then on only workers hold those of the start.
+fn start_clerk(settings: &mut Settings) -> Result<Option<Clerk>, ServerError> {
+    let roll = settings.worker.gate.take().and_then(|gate| gate.users);
+    let work = settings.user_file.take().zip(roll);
+    work.map(|(file, roll)| Clerk::start(file, roll))
+        .transpose()
+        .map_err(|error| ServerError::Worker(StartError::Loop(error)))
 }
 
 fn start_workers(
@@ -163,6 +176,9 @@ impl Server {
     fn reload(&self) {
         tracing::info!("opening the root and the access log anew");
         self.keeper.reload();
+        if let Some(clerk) = &self.clerk {
+            clerk.reload();
+        }
         if let Some(access_log) = &self.access_log {
             access_log.reopen();
         }
@@ -234,6 +250,7 @@ impl Server {
                 send_timeouts = counters.send_timeouts.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
+                proxy_refusals = counters.proxy_refusals.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),
                 shortages = counters.shortages.get(),

@@ -1,5 +1,6 @@
 //! From the command line to what each room reads: everything is validated here, once, and never per request.
 
+mod access;
 mod budget;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings, TagPo
 use crate::cli::{Accept, Cli, Content, Etag, Listen, Listing, Pin, Rules, Symlinks, Vhost, Workers};
 use crate::os;
 use crate::show::quoted;
+pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
 
 const DEFAULT_PORT: u16 = 8080;
@@ -68,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) processors: Vec<Option<usize>>,
     /// Threads that wait for disks, of all workers together.
     pub(crate) helpers: usize,
+    /// Where users are read from, on HUP once more.
+    pub(crate) user_file: Option<UserFile>,
     /// Where to listen.
     pub(crate) listen: Vec<Address>,
     /// Whether each worker has listeners of its own, where that is possible.
@@ -103,7 +107,8 @@ impl Settings {
         let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
-        let worker = worker(cli, budget.connections_max, budget.open_files_max);
+        let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+        let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
             connections_max: budget.connections_max,
@@ -119,6 +124,7 @@ impl Settings {
             is_quiet: cli.quiet,
             is_verbose: cli.verbose,
             helpers: cli.helpers,
+            user_file: UserFile::of(&cli.access),
         })
     }
 }
@@ -142,7 +148,7 @@ pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Resu
     Budget::new(cli, machine, workers, listeners, has_access_log)
 }
 
-/// What a worker is told, whatever processor it is bound to.
+/// What a worker is told, whatever processor it is bound to and whoever may ask.
 pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> worker::Settings {
     worker::Settings {
         limits: Limits {
@@ -158,6 +164,7 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
         backlog: cli.backlog.into(),
         processor: None,
         spin_us: cli.spin_us,
+        gate: None,
         site: site(cli, open_files_max),
     }
 }
@@ -199,6 +206,7 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
                 rules: content.header.clone(),
                 has_security_fields: content.security_headers,
                 sharing: cli.rules.cors.clone(),
+                is_private: cli.access.asks_for_password(),
             },
             routes: routes(&cli.rules),
             media_types: MediaTypes::new(cli.rules.mime.clone()),
@@ -406,6 +414,8 @@ pub(crate) enum SettingsError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// Nobody could be let in.
+    Users(UserFileError),
     /// The process may not run there.
     Processor {
         /// The one that was asked for.
@@ -447,6 +457,7 @@ impl fmt::Display for SettingsError {
                 quoted(text),
                 os::reason(source)
             ),
+            Self::Users(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
                 let allowed = allowed.join(", ");
@@ -466,6 +477,7 @@ impl std::error::Error for SettingsError {
             | Self::Vhost { source, .. }
             | Self::Unresolved { source, .. }
             | Self::Inherited { source, .. } => Some(source),
+            Self::Users(source) => Some(source),
             Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }

@@ -36,6 +36,7 @@ mod black_box {
     mod methods;
     mod negotiation;
     mod paths;
+    mod proxied;
     mod ranges;
     mod routing;
     mod rules;
@@ -44,6 +45,7 @@ mod black_box {
     mod vhosts;
 
     // How connections, files and the process behave over time.
+    mod access;
     mod access_log;
     mod changing_files;
     mod cold_files;

@@ -114,6 +114,7 @@ fn context(root: &Path) -> Context {
         backlog: 1,
         processor: None,
         spin_us: 0,
+        gate: None,
         site: site.clone(),
     };
     let releases = Root::open(root, Symlinks::Inside).unwrap().into();

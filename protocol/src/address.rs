@@ -164,10 +164,20 @@ pub enum ForwardedBy {
 #[must_use]
 pub fn client(peer: IpAddr, fields: &Fields<'_>, trusted: &[Cidr], by: ForwardedBy) -> IpAddr {
     let peer = peer.to_canonical();
-    let is_trusted = |address: IpAddr| trusted.iter().any(|cidr| cidr.contains(address));
-    if !is_trusted(peer) {
+    if !is_trusted(peer, trusted) {
         return peer;
     }
+    forwarded_client(fields, trusted, by).unwrap_or(peer)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Cidr]) -> bool {
+    trusted.iter().any(|cidr| cidr.contains(address))
+}
+
+/// As [`client`], for a peer that is trusted though it may have no address, as behind a Unix socket. `None` if it
+/// tells of nobody.
+#[must_use]
+pub fn forwarded_client(fields: &Fields<'_>, trusted: &[Cidr], by: ForwardedBy) -> Option<IpAddr> {
     let name = match by {
         ForwardedBy::XForwardedFor => RareName::XForwardedFor,
         ForwardedBy::Forwarded => RareName::Forwarded,
@@ -181,11 +191,11 @@ pub fn client(peer: IpAddr, fields: &Fields<'_>, trusted: &[Cidr], by: Forwarded
     let mut found = None;
     for address in fields.find_all(name).flat_map(field::tokens).map(entry) {
         found = match address {
-            Some(address) if is_trusted(address) => found.or(Some(address)),
+            Some(address) if is_trusted(address, trusted) => found.or(Some(address)),
             untrusted_or_none => untrusted_or_none,
         };
     }
-    found.unwrap_or(peer)
+    found
 }
 
 /// The `for` of one element of `Forwarded` (RFC 7239 §4), if it is an address. Space around semicolons, which

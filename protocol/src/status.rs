@@ -25,6 +25,8 @@ pub enum Status {
     PermanentRedirect = 308,
     /// 400
     BadRequest = 400,
+    /// 401
+    Unauthorized = 401,
     /// 403
     Forbidden = 403,
     /// 404
@@ -78,6 +80,7 @@ impl Status {
             Self::TemporaryRedirect => "Temporary Redirect",
             Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",

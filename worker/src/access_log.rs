@@ -1,7 +1,7 @@
 //! One line of the access log in the combined log format:
 //!
 //! ```text
-//! peer - - [time] "request line" status bytes "Referer" "User-Agent"
+//! peer - user [time] "request line" status bytes "Referer" "User-Agent"
 //! ```
 //!
 //! Formats into a buffer of the caller and nothing else: it reads no clock and writes no file. What a client
@@ -18,17 +18,21 @@ use crate::clock::LOG_TIME_LENGTH;
 
 /// Bytes of the request line and of each field that are logged; what is beyond is cut off.
 const VALUE_BYTES_MAX: usize = 2 << 10;
-/// Everything in a line but the three values: an address of 45 bytes, two numbers, the punctuation.
+/// Bytes of a user's name that are logged.
+const USER_BYTES_MAX: usize = 256;
+/// Everything in a line but the values: an address of 45 bytes, two numbers, the punctuation.
 const FRAME_BYTES_MAX: usize = 45 + LOG_TIME_LENGTH + 5 + 20 + 32;
 
 /// Bytes that the longest line takes, each byte of its values escaped.
-pub const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX + 3 * 4 * VALUE_BYTES_MAX;
+pub const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX + 4 * (USER_BYTES_MAX + 3 * VALUE_BYTES_MAX);
 
 /// An exchange as it is logged, but for the number of bytes sent, which is known only at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     /// The client's address, or `None` on a Unix socket.
     pub peer: Option<IpAddr>,
+    /// Who has asked, if the password was right.
+    pub user: Option<&'a [u8]>,
     /// See [`crate::clock::Clock::log_time`].
     pub time: &'a [u8; LOG_TIME_LENGTH],
     /// The first line of the request as it came; see [`request_line`].
@@ -53,7 +57,10 @@ impl Entry<'_> {
     /// and puts the line together when it ends; until then the request has gone.
     pub fn write_prefix(&self, out: &mut impl BufMut) {
         write_peer(self.peer, out);
-        out.put_slice(b" - - [");
+        match self.user {
+            None => out.put_slice(b" - - ["),
+            Some(user) => write_user(user, out),
+        }
         out.put_slice(self.time);
         out.put_slice(b"] ");
         write_quoted(self.request_line, out);
@@ -90,6 +97,23 @@ fn write_peer(peer: Option<IpAddr>, out: &mut impl BufMut) {
         Some(IpAddr::V6(address)) => _ = write!(Text(out), "{address}"),
         None => out.put_slice(b"unix:"),
     }
+}
+
+/// Writes a name. A space would end the field.
+#[cold]
+fn write_user(user: &[u8], out: &mut impl BufMut) {
+    let user = user.get(..USER_BYTES_MAX).unwrap_or(user);
+    out.put_slice(b" - ");
+    for part in user.split_inclusive(|&byte| byte == b' ') {
+        match part.strip_suffix(b" ") {
+            Some(word) => {
+                write_escaped(word, out);
+                out.put_slice(br"\x20");
+            }
+            None => write_escaped(part, out),
+        }
+    }
+    out.put_slice(b" [");
 }
 
 /// The same as formatting it, in a fraction of the time.
@@ -153,6 +177,7 @@ mod tests {
     fn entry() -> Entry<'static> {
         Entry {
             peer: Some([192, 0, 2, 1].into()),
+            user: None,
             time: TIME,
             request_line: b"GET /a%20b?c HTTP/1.1",
             status: 200,
@@ -189,6 +214,10 @@ mod tests {
             (
                 line(Entry { peer: None, referer: Some(b"http://a/"), user_agent: Some(b""), ..entry() }, 9),
                 r#"unix: - - [20/Nov/2026:16:24:13 +0000] "GET /a%20b?c HTTP/1.1" 200 9 "http://a/" "-""#,
+            ),
+            (
+                line(Entry { user: Some(b"Al \"x\" \\\xc3\xa4"), ..entry() }, 0),
+                r#"192.0.2.1 - Al\x20\x22x\x22\x20\x5C\xC3\xA4 [20/Nov/2026:16:24:13 +0000] "GET /a%20b?c HTTP/1.1" 200 0 "-" "curl/8.5.0""#,
             ),
             (
                 line(Entry { request_line: b"GET /\" \\x HTTP/1.1\r\0\x7f\xff~ ", ..entry() }, 10),
@@ -232,6 +261,7 @@ mod tests {
         let odd = [0xff; 3 * VALUE_BYTES_MAX];
         let entry = Entry {
             peer: Some("1111:2222:3333:4444:5555:6666:7777:8888".parse().unwrap()),
+            user: Some(&odd),
             time: TIME,
             request_line: &odd,
             status: u16::MAX,
@@ -239,7 +269,7 @@ mod tests {
             user_agent: Some(&odd),
         };
         let line = line(entry, u64::MAX);
-        assert_eq!(line.matches(r"\xFF").count(), 3 * VALUE_BYTES_MAX);
+        assert_eq!(line.matches(r"\xFF").count(), USER_BYTES_MAX + 3 * VALUE_BYTES_MAX);
         assert!((LINE_BYTES_MAX - 32..=LINE_BYTES_MAX).contains(&line.len()), "{}", line.len());
     }
 

@@ -23,6 +23,8 @@ pub enum CloseReason {
     SendTimeout,
     /// A refused peer went on talking for too long.
     LingerTimeout,
+    /// It did not begin with a header of the PROXY protocol, or may not.
+    ProxyHeader,
     /// The file ended before the length that was promised.
     TruncatedFile,
     /// The server is ending.
@@ -60,6 +62,7 @@ impl CloseReason {
             Self::ContentTimeout => &counters.content_timeouts,
             Self::SendTimeout => &counters.send_timeouts,
             Self::LingerTimeout => &counters.linger_timeouts,
+            Self::ProxyHeader => &counters.proxy_refusals,
             Self::TruncatedFile => &counters.truncated_files,
             Self::Finished | Self::Peer | Self::Draining | Self::Failed => return,
         };

@@ -22,6 +22,7 @@ use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::errands::ErrandId;
+use crate::gate::Verification;
 use crate::site::directory::Enumeration;
 use crate::site::making::Making;
 use crate::site::opening::{Opened, Opening};
@@ -126,6 +127,8 @@ pub enum Task {
     List(Box<Enumeration>),
     /// Make a representation of others.
     Make(Box<Making>),
+    /// Verify a password.
+    Verify(Box<Verification>),
     /// Bring a part of a file into memory.
     Warm(Window),
     /// Read a part of a file.
@@ -141,6 +144,8 @@ pub enum Outcome {
     Listed(Box<Enumeration>, Result<Box<Representation>, Status>),
     /// A representation was made, or could not be.
     Made(Box<Making>, Option<Box<Representation>>),
+    /// A password was verified: whether it is right.
+    Verified(Box<Verification>, bool),
     /// The file is in memory as far as this offset.
     Warmed(u64),
     /// The bytes; fewer than were asked for if the file ends before.
@@ -312,6 +317,10 @@ impl Task {
                     tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
                 });
                 Outcome::Made(making, made.ok().map(Box::new))
+            }
+            Self::Verify(verification) => {
+                let is_right = verification.run();
+                Outcome::Verified(verification, is_right)
             }
             Self::Warm(window) => match window.warm(scratch) {
                 Ok(()) => Outcome::Warmed(window.offset.saturating_add(window.bytes)),

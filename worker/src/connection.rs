@@ -23,9 +23,10 @@
 //! head is decoded once more and answered.
 //!
 //! This file is the way of the bytes: in, through the machine, out. `answering` decides and writes responses,
-//! `waiting` owns the deadlines and the ways to end.
+//! `waiting` owns the deadlines and the ways to end, `introduction` what a proxy says before the first request.
 
 mod answering;
+mod introduction;
 mod waiting;
 
 use bytes::{Buf, BytesMut};
@@ -87,6 +88,8 @@ pub struct Connection<T> {
     is_lingering: bool,
     /// Whether so much was sent that some of it may still be in the kernel when the connection is to be closed.
     has_long_tail: bool,
+    /// Whether a header of the PROXY protocol is still to come.
+    is_unintroduced: bool,
     /// Bytes in the kernel that the peer had not acknowledged when a lingering close last looked.
     tail_bytes: u64,
     /// When they were last seen to have become fewer.
@@ -112,6 +115,7 @@ impl<T: Transport> Connection<T> {
             is_read_closed: false,
             is_lingering: false,
             has_long_tail: false,
+            is_unintroduced: cx.gate.as_ref().is_some_and(|gate| gate.borrow().is_proxied()),
             tail_bytes: 0,
             tail_moved_ms: 0,
             is_queued: false,
@@ -189,6 +193,11 @@ impl<T: Transport> Connection<T> {
                 Next::Close if self.has_unread_input() || self.has_tail() => self.begin_linger(cx)?,
                 Next::Close => return Err(CloseReason::Finished),
                 Next::Answer => return Ok(Pause::Helper),
+                Next::Receive if self.is_unintroduced => {
+                    if let Some(pause) = self.receive_introduction(buffer, budget, cx)? {
+                        return Ok(pause);
+                    }
+                }
                 Next::Receive | Next::Drain | Next::Send => {
                     if let Some(pause) = self.receive(buffer, budget, cx)? {
                         return Ok(pause);

@@ -11,6 +11,7 @@ use protocol::Limits;
 use crate::buffers::Pool;
 use crate::clock::Clock;
 use crate::errands::Errands;
+use crate::gate::SharedGate;
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
@@ -48,6 +49,8 @@ pub struct Context {
     pub transfers: Transfers,
     /// What is served.
     pub site: Site,
+    /// Who may ask, if not everybody.
+    pub gate: Option<SharedGate>,
     /// The access log, if there is one.
     pub log: Option<SharedProducer>,
     /// What threads do that may wait for a disk. Without them, this thread waits itself.
@@ -77,6 +80,7 @@ impl Context {
             buffers: Pool::new(POOLED_MAX, INPUT_BYTES),
             transfers: Transfers::new(POOLED_MAX),
             site,
+            gate: None,
             log,
             errands: None,
             counters,

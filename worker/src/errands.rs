@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use protocol::coding::Coding;
 
 use crate::cold::{Helpers, Inbox, Outcome, SharedFile, Task, Window};
+use crate::gate::Digest;
 use crate::site::release::Release;
 use crate::slab::ConnectionId;
 
@@ -64,6 +65,8 @@ enum Identity {
     List(Same<Release>, Box<[u8]>),
     /// The same coding of the same file.
     Make(Same<SharedFile>, Coding),
+    /// The same password of the same name, for the same users.
+    Verify(Digest),
     Warm(Part),
     Read(Part),
 }
@@ -87,6 +90,7 @@ impl Identity {
                 Self::List(Same(Arc::clone(enumeration.opener.release())), enumeration.key.clone())
             }
             Task::Make(making) => Self::Make(Same(Arc::clone(&making.source)), making.to),
+            Task::Verify(verification) => Self::Verify(verification.digest),
             Task::Warm(window) => Self::Warm(Part::of(window)),
             Task::Read(window) => Self::Read(Part::of(window)),
         }

@@ -16,6 +16,7 @@ pub mod control;
 pub mod decision;
 pub mod errands;
 pub mod fault;
+pub mod gate;
 pub mod handoff;
 pub mod log_writer;
 pub mod metrics;
@@ -34,6 +35,7 @@ pub mod sys;
 pub mod thread;
 pub mod throttle;
 pub mod transport;
+pub mod users;
 pub mod warming;
 pub mod wheel;
 

@@ -302,6 +302,7 @@ impl Output {
             Outcome::Opened(..)
             | Outcome::Made(..)
             | Outcome::Listed(..)
+            | Outcome::Verified(..)
             | Outcome::Failed
             | Outcome::Cancelled => Err(CloseReason::Failed),
         }

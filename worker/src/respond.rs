@@ -135,6 +135,10 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             late_fields(out, extras);
             content(out, *status, representation, 0, representation.length(), asker, clock)
         }
+        Answer::Challenge(challenge) => page(out, Status::Unauthorized, asker, clock, |out| {
+            encode::field(out, "WWW-Authenticate", challenge.as_bytes());
+            out.extend_from_slice(&extras.fields);
+        }),
         Answer::Refusal(status) => page(out, *status, asker, clock, |out| {
             refusal_fields(out, *status);
             out.extend_from_slice(&extras.fields);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::host::Hosts;
 use protocol::{Limits, Status};
 
+use crate::gate::GateSettings;
 use crate::site::opening::Plan;
 
 /// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub processor: Option<usize>,
     /// How long to look for events before sleeping: microseconds of a whole processor for microseconds of latency.
     pub spin_us: u64,
+    /// Who may ask, if not everybody.
+    pub gate: Option<GateSettings>,
     /// What is served and how.
     pub site: SiteSettings,
 }

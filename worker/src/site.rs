@@ -80,6 +80,8 @@ pub enum Answer {
     Page(Status, Rc<Representation>),
     /// An error, with a page of ours.
     Refusal(Status),
+    /// 401 with this challenge.
+    Challenge(Arc<str>),
 }
 
 /// A request, as far as it decides about the answer.
@@ -189,7 +191,17 @@ impl Site {
     /// What has to be done first by somebody who may wait. When it has been, the request is to be asked about again,
     /// with what was found.
     pub fn answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
-        let answer = match self.decide(asked)? {
+        let answer = self.decide(asked)?;
+        self.complete(answer, asked)
+    }
+
+    /// Adds to an answer what the operator wants of it: the page of an error, and fields.
+    ///
+    /// # Errors
+    /// As [`Site::answer`].
+    #[inline]
+    pub fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        let answer = match answer {
             Answer::Refusal(status) => self.page(status, asked)?,
             answer => answer,
         };
@@ -217,8 +229,11 @@ impl Site {
         if let Some(origins) = &policy.sharing {
             sharing::append_late(origins, head, fields);
         }
-        let (Answer::Redirect(_) | Answer::Refusal(_) | Answer::Options | Answer::RangeNotSatisfiable(_)) =
-            answer
+        let (Answer::Redirect(_)
+        | Answer::Refusal(_)
+        | Answer::Challenge(_)
+        | Answer::Options
+        | Answer::RangeNotSatisfiable(_)) = answer
         else {
             return;
         };

@@ -24,6 +24,7 @@ use crate::cold::{Helpers, Inbox};
 use crate::context::{Context, SharedProducer};
 use crate::control::{Control, Phase};
 use crate::errands::Errands;
+use crate::gate::{Gate, SharedGate};
 use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
@@ -207,11 +208,12 @@ impl Worker {
     fn main(mut self) {
         self.pin();
         let log = self.log.take().map(|producer| Rc::new(RefCell::new(producer)));
+        let gate = self.settings.gate.take().map(|settings| Rc::new(RefCell::new(Gate::new(settings))));
         let mut failures = VecDeque::new();
         loop {
             // Asserted, because a loop that panicked is dropped whole, and what is used again is either written
-            // by this thread alone in single steps (counters, log) or belongs to the kernel (poll, eventfd).
-            let run = catch_unwind(AssertUnwindSafe(|| self.run(log.clone())));
+            // by this thread alone in single steps (counters, log, gate) or belongs to the kernel (poll, eventfd).
+            let run = catch_unwind(AssertUnwindSafe(|| self.run(log.clone(), gate.clone())));
             match run {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => tracing::error!(worker = self.index, %error, "loop failed; it is rebuilt"),
@@ -238,10 +240,11 @@ impl Worker {
     }
 
     /// Runs a loop until the server ends.
-    fn run(&mut self, log: Option<SharedProducer>) -> io::Result<()> {
+    fn run(&mut self, log: Option<SharedProducer>, gate: Option<SharedGate>) -> io::Result<()> {
         let patience = if self.helpers.is_some() { Patience::Never } else { Patience::MayWait };
         let site = Site::new(self.settings.site.clone(), &self.releases, patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
+        cx.gate = gate;
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
         cx.errands = self
             .helpers

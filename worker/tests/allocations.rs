@@ -69,6 +69,7 @@ fn settings(root: &std::path::Path) -> Settings {
         backlog: 16,
         processor: None,
         spin_us: 0,
+        gate: None,
         site: SiteSettings {
             root: root.to_owned(),
             vhosts: VirtualHosts::default(),

@@ -12,9 +12,11 @@ use crate::cold::{Outcome, Task};
 use crate::context::Context;
 use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
+use crate::gate::{SharedGate, Verdict};
 use crate::respond::{self, Asker, Reply};
-use crate::site::{Answer, Asked, Finding};
+use crate::site::{Answer, Asked, Finding, Site};
 use crate::transport::Transport;
+use crate::users::CREDENTIALS_BYTES_MAX;
 
 /// What a request gets that no helper has time for.
 pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
@@ -29,6 +31,8 @@ pub(super) struct Inquiry {
     task: Option<Box<Task>>,
     /// What has been found out, so that nothing has to be found out again even if no cache keeps it.
     findings: Vec<Finding>,
+    /// Whether its password is right.
+    is_verified: Option<bool>,
 }
 
 /// What came of an errand, for each of those who waited for it.
@@ -36,6 +40,8 @@ pub(super) struct Inquiry {
 pub enum Arrival {
     /// What there is at a path.
     Found(Finding),
+    /// Whether a password is right.
+    Verified(bool),
     /// What became of a part of a file.
     Content(Outcome),
 }
@@ -48,6 +54,12 @@ impl Arrival {
             Outcome::Made(making, made) => Self::Found(cx.site.admit_made(*making, made)),
             Outcome::Listed(enumeration, listed) => {
                 Self::Found(cx.site.admit_listed(*enumeration, listed, &cx.clock))
+            }
+            Outcome::Verified(verification, is_right) => {
+                if let Some(gate) = cx.gate.as_ref().filter(|_| is_right) {
+                    gate.borrow_mut().admit(&verification, cx.clock.now_ms());
+                }
+                Self::Verified(is_right)
             }
             outcome => Self::Content(outcome),
         }
@@ -63,7 +75,12 @@ impl<T: Transport> Connection<T> {
     pub(super) fn answer(&mut self, head: &RequestHead<'_>, cx: &mut Context) -> bool {
         let findings = self.inquiry.as_ref().map_or(&[][..], |inquiry| &inquiry.findings);
         let has_asked_enough = findings.len() >= ERRANDS_MAX;
-        match cx.site.answer(&Asked { head, clock: &cx.clock, findings }) {
+        let asked = Asked { head, clock: &cx.clock, findings };
+        let refusal = match &cx.gate {
+            None => None,
+            Some(gate) => self.refusal(gate, &asked, &mut cx.site),
+        };
+        match refusal.unwrap_or_else(|| cx.site.answer(&asked)) {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
@@ -72,6 +89,23 @@ impl<T: Transport> Connection<T> {
             }
         }
         true
+    }
+
+    /// What the gate has against a request: a refusal, or that a password has to be verified first.
+    #[cold]
+    fn refusal(
+        &self,
+        gate: &SharedGate,
+        asked: &Asked<'_>,
+        site: &mut Site,
+    ) -> Option<Result<Answer, Box<Task>>> {
+        let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
+        match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
+            Verdict::Pass => None,
+            Verdict::Refuse(status) => Some(site.complete(Answer::Refusal(status), asked)),
+            Verdict::Challenge(challenge) => Some(site.complete(Answer::Challenge(challenge), asked)),
+            Verdict::Verify(verification) => Some(Err(Box::new(Task::Verify(verification)))),
+        }
     }
 
     #[cold]
@@ -110,8 +144,18 @@ impl<T: Transport> Connection<T> {
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
     fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
         let time = *cx.clock.log_time();
+        let mut buffer;
+        let (peer, user) = match &cx.gate {
+            Some(gate) if cx.log.is_some() => {
+                buffer = [0; CREDENTIALS_BYTES_MAX];
+                let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
+                (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
+            }
+            _ => (self.peer.ip(), None),
+        };
         let entry = cx.log.is_some().then(|| Entry {
-            peer: self.peer.ip(),
+            peer,
+            user,
             time: &time,
             request_line,
             status: reply.status.code(),
@@ -158,7 +202,7 @@ impl<T: Transport> Connection<T> {
 
     /// There is no room for the task. A request is refused; content that is under way is tried again later.
     pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
-        if matches!(task, Task::Open(_) | Task::Make(_) | Task::List(_)) {
+        if matches!(task, Task::Open(_) | Task::Make(_) | Task::List(_) | Task::Verify(_)) {
             return self.refuse_kept(cx);
         }
         self.deadline_ms = cx.clock.now_ms() + HELPER_RETRY_MS;
@@ -171,6 +215,10 @@ impl<T: Transport> Connection<T> {
         match arrival {
             Arrival::Found(finding) => {
                 self.inquiry.get_or_insert_default().findings.push(finding.clone());
+                self.with_kept_head(cx, Self::answer)
+            }
+            Arrival::Verified(is_right) => {
+                self.inquiry.get_or_insert_default().is_verified = Some(*is_right);
                 self.with_kept_head(cx, Self::answer)
             }
             Arrival::Content(outcome) => {

@@ -48,7 +48,9 @@ impl<T: Transport> Connection<T> {
     pub fn expire(&mut self, cx: &mut Context) -> Fate {
         match self.waiting {
             Waiting::None => Fate::Again,
-            Waiting::Header if self.input.is_empty() => self.close(CloseReason::HeaderTimeout),
+            Waiting::Header if self.input.is_empty() || self.is_unintroduced => {
+                self.close(CloseReason::HeaderTimeout)
+            }
             Waiting::Header => self.time_out_head(cx),
             Waiting::KeepAlive => self.expire_idle(cx),
             Waiting::Content if self.has_tail() => {

@@ -46,6 +46,8 @@ pub struct FieldPolicy {
     pub has_security_fields: bool,
     /// Whose scripts may read what is served, besides its own.
     pub sharing: Option<Origins>,
+    /// Whether caches that many use must not keep anything: it is only for those who have a password.
+    pub is_private: bool,
 }
 
 /// What browsers are told to be careful about.
@@ -56,7 +58,7 @@ const SECURITY_FIELDS: [(&str, &str); 4] = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ];
 
-const IMMUTABLE: &[u8] = b"public, max-age=31536000, immutable";
+const YEAR_S: u32 = 31_536_000;
 
 impl FieldPolicy {
     /// Whether it adds nothing to anything.
@@ -85,24 +87,23 @@ impl FieldPolicy {
 
     fn append_for_content(&self, paths: &Paths<'_>, is_page: bool, out: &mut BytesMut) {
         if !self.has_rule(paths, "cache-control") {
-            match self.cache {
-                CachePolicy::Off => {}
-                CachePolicy::Auto if is_page => {
-                    decided!("field", "Cache-Control, as a page is to be asked for each time");
-                    encode::field(out, "Cache-Control", b"no-cache");
-                }
-                CachePolicy::Auto if is_digested(paths.found) => {
-                    decided!("field", "Cache-Control, as the name holds a digest of the content");
-                    encode::field(out, "Cache-Control", IMMUTABLE);
-                }
-                CachePolicy::Auto => {}
-                CachePolicy::Seconds(seconds) => {
-                    decided!("field", "Cache-Control, as all may be kept for {seconds} seconds");
-                    encode::field(out, "Cache-Control", format!("public, max-age={seconds}").as_bytes());
-                }
-            }
+            self.append_cache_control(paths.found, is_page, out);
         }
         self.append_for_page(paths, out);
+    }
+
+    fn append_cache_control(&self, name: &[u8], is_page: bool, out: &mut BytesMut) {
+        let whose = if self.is_private { "private" } else { "public" };
+        let value = match self.cache {
+            CachePolicy::Auto if is_page && self.is_private => "private, no-cache".to_owned(),
+            CachePolicy::Auto if is_page => "no-cache".to_owned(),
+            CachePolicy::Auto if is_digested(name) => format!("{whose}, max-age={YEAR_S}, immutable"),
+            CachePolicy::Auto if self.is_private => whose.to_owned(),
+            CachePolicy::Off | CachePolicy::Auto => return,
+            CachePolicy::Seconds(seconds) => format!("{whose}, max-age={seconds}"),
+        };
+        decided!("field", "Cache-Control: {value}");
+        encode::field(out, "Cache-Control", value.as_bytes());
     }
 
     /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.

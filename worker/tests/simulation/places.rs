@@ -68,6 +68,7 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
         backlog: 1,
         processor: None,
         spin_us: 0,
+        gate: None,
         site: site.clone(),
     };
     let releases = Root::open(directory, Symlinks::Inside).unwrap().into();

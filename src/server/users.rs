@@ -1,0 +1,65 @@
+//! Users that come and go while the server runs: a thread reads their file when it is asked to.
+//!
+//! Reading may mean waiting for a disk, so it is done neither on a loop nor by the acceptor. A file that is wrong is
+//! taken by nobody: the old users stay.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+
+use worker::users::Roll;
+
+use crate::settings::UserFile;
+
+/// The way to the thread that reads the file.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    thread: Thread,
+    is_asked: Arc<AtomicBool>,
+}
+
+impl Clerk {
+    /// Starts the thread, for workers that know `roll`.
+    ///
+    /// # Errors
+    /// When the kernel refuses a thread.
+    pub(super) fn start(file: UserFile, roll: Arc<Roll>) -> io::Result<Self> {
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let mut watch = Watch { file, roll, is_asked: Arc::clone(&is_asked) };
+        let thread = thread::Builder::new().name("users".to_owned()).spawn(move || {
+            loop {
+                thread::park();
+                watch.look();
+            }
+        })?;
+        Ok(Self { thread: thread.thread().clone(), is_asked })
+    }
+
+    /// Has the file read anew. Returns at once; asking twice before it is done may be asking once.
+    pub(super) fn reload(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+struct Watch {
+    file: UserFile,
+    roll: Arc<Roll>,
+    is_asked: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn look(&mut self) {
+        if !self.is_asked.swap(false, Ordering::Acquire) {
+            return;
+        }
+        match self.file.read() {
+            Ok(users) => {
+                self.roll = self.roll.succeed(users);
+                tracing::info!("the users were read anew");
+            }
+            Err(error) => tracing::error!("{error}; the old users stay"),
+        }
+    }
+}
