@@ -22,7 +22,7 @@ use rustix::process::{Rlimit, getrlimit, setrlimit};
 use worker::clock::Clock;
 use worker::respond::{self, Asker};
 use worker::site::cache::{Cache, Hit};
-use worker::site::heads::{Description, Role};
+use worker::site::heads::{Description, Origin, Role};
 use worker::site::opening::OpenedFiles;
 use worker::site::representation::Representation;
 use worker::site::resolve::Patience;
@@ -173,7 +173,7 @@ fn representation() -> Rc<Representation> {
         role: Role::Content,
         varies: false,
         fields: b"",
-        made_of: None,
+        origin: Origin::Found,
         unix_s: NOW_S,
     };
     Rc::new(Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap())

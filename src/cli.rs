@@ -18,7 +18,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use command::{Command, Healthcheck, Man, definition};
-pub(crate) use content::Content;
+pub(crate) use content::{Content, Listing};
 pub(crate) use listen::Listen;
 
 use crate::show::{plain, quoted};
@@ -471,6 +471,8 @@ mod tests {
             (&["--port", "65536"], "from 0 to 65535"),
             (&["--index", "a/b"], "without a folder"),
             (&["--symlinks", "some"], "inside"),
+            (&["-z", "public"], "off, html, json, auto"),
+            (&["--listing-sort", "kind"], "name, size or time"),
             (&["--max-conns", "0"], "from 1 to 1048576"),
             (&["--max-conns", "1048577"], "from 1 to 1048576"),
             (&["--open-cache", "1048577"], "from 1 to 1048576"),

@@ -13,9 +13,10 @@ use std::time::Duration;
 use acceptor::Address;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
+use worker::site::listing::{self, Format, Formats};
 use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
 
-use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
+use crate::cli::{Accept, Cli, Content, Listen, Listing, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
@@ -170,6 +171,7 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
                 has_security_fields: content.security_headers,
                 is_shared_with_all: false,
             },
+            listing: listing(cli),
         }),
         spa: content.spa.clone(),
         error_pages: error_pages(content),
@@ -183,6 +185,17 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
         memory_bytes_max: saturate(cli.mem_cache),
         check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+fn listing(cli: &Cli) -> Option<listing::Settings> {
+    let formats = match cli.content.listing {
+        Listing::Off => return None,
+        Listing::Html => Formats::Only(Format::Html),
+        Listing::Json => Formats::Only(Format::Json),
+        Listing::Auto => Formats::Preferred,
+    };
+    let (hidden, order) = (cli.hidden, cli.content.listing_sort);
+    Some(listing::Settings { formats, hidden, order, entries_max: listing::ENTRIES_MAX })
 }
 
 /// Whoever has a `404.html` in the root means it to be the page of that error.

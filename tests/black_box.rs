@@ -29,6 +29,7 @@ mod black_box {
     mod framing;
     mod host;
     mod limits;
+    mod listing;
     mod making;
     mod methods;
     mod negotiation;
@@ -49,6 +50,7 @@ mod black_box {
     mod downloads;
     mod fairness;
     mod idle;
+    mod listing_work;
     mod overload;
     mod panic;
     mod sharded;

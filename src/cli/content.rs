@@ -1,9 +1,10 @@
 //! Flags about how paths are turned into responses, and how their values are read.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
 use protocol::glob::Glob;
+use worker::site::listing::{Column, Direction, Order};
 use worker::{CachePolicy, FieldRule};
 
 use super::value::parse_switch;
@@ -14,6 +15,17 @@ use crate::show::quoted;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Content")]
 pub(crate) struct Content {
+    /// List directories without an index file: for people, for programs, or to each client as it prefers, which is
+    /// also what the flag by itself means
+    #[arg(short = 'z', long, env = "ONELOOP_LISTING", value_enum, value_name = "off|html|json|auto")]
+    #[arg(default_value = "off", num_args = 0..=1, default_missing_value = "auto", hide_possible_values = true)]
+    pub(crate) listing: Listing,
+
+    /// In which order to list where none is asked for: by name, size or time, the largest or newest first with :desc
+    #[arg(long, env = "ONELOOP_LISTING_SORT", value_name = "COLUMN[:desc]", default_value = "name")]
+    #[arg(value_parser = parse_order)]
+    pub(crate) listing_sort: Order,
+
     /// Coded files to serve in place of FILE to clients that take them: FILE.br, FILE.zst, FILE.gz
     #[arg(long, env = "ONELOOP_PRECOMPRESSED", value_name = "LIST|off", default_value = "br,zstd,gzip")]
     #[arg(value_parser = parse_codings)]
@@ -60,6 +72,15 @@ pub(crate) struct Content {
     pub(crate) security_headers: bool,
 }
 
+/// How directories are listed. The variants carry no doc comments, since clap would turn them into help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    Off,
+    Html,
+    Json,
+    Auto,
+}
+
 /// A page for a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorPage {
@@ -67,6 +88,23 @@ pub(crate) struct ErrorPage {
     pub(crate) status: Status,
     /// Where its page is, relative to the root.
     pub(crate) file: String,
+}
+
+fn parse_order(text: &str) -> Result<Order, String> {
+    let (column, direction) = text.split_once(':').unwrap_or((text, "asc"));
+    let column = match column {
+        "name" => Some(Column::Name),
+        "size" => Some(Column::Size),
+        "time" => Some(Column::Time),
+        _ => None,
+    };
+    let direction = match direction {
+        "asc" => Some(Direction::Ascending),
+        "desc" => Some(Direction::Descending),
+        _ => None,
+    };
+    let order = column.zip(direction).map(|(column, direction)| Order { column, direction });
+    order.ok_or_else(|| "it must be name, size or time, with :desc behind it for the reverse".into())
 }
 
 fn parse_codings(text: &str) -> Result<CodingSet, String> {

@@ -2,24 +2,21 @@
 //!
 //! It knows which thread asked for what, so a test need not guess from a stopwatch whether a loop has waited.
 
+mod files;
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
-    Request, SessionACL,
-};
+use fuser::{BackgroundSession, Config, MountOption, Request, SessionACL};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::schedule::skip;
 use super::tree::{Tree, pattern};
+use files::Files;
 
 /// Files of either kind.
 const FILES: u64 = 8_192;
@@ -44,6 +41,8 @@ pub(crate) struct Delays {
     pub(crate) open: Duration,
     /// Reading a piece of it, at most 128 KiB.
     pub(crate) read: Duration,
+    /// Telling what is in the directory.
+    pub(crate) directory: Duration,
     /// What close(2) waits for.
     pub(crate) flush: Duration,
     /// How long names and attributes are believed.
@@ -58,8 +57,8 @@ impl Delays {
 
     /// Everything takes this long, and nothing is believed for any time.
     pub(crate) fn everywhere(delay: Duration) -> Self {
-        let (lookup, attributes, flush) = (delay, delay, delay);
-        Self { lookup, attributes, flush, validity: Duration::ZERO, ..Self::of(delay) }
+        let (lookup, attributes, directory, flush) = (delay, delay, delay, delay);
+        Self { lookup, attributes, directory, flush, validity: Duration::ZERO, ..Self::of(delay) }
     }
 }
 
@@ -123,7 +122,8 @@ impl Shared {
     }
 }
 
-/// A mounted file system. It has `large-N.bin`, `small-N.bin` and `huge-N.bin` for any small number N.
+/// A mounted file system. It has `large-N.bin`, `small-N.bin` and `huge-N.bin` for any small number N, and tells of the
+/// first of each when it is read.
 pub(crate) struct SlowFs {
     at: PathBuf,
     shared: Arc<Shared>,
@@ -266,133 +266,3 @@ fn content(inode: u64, generation: u8, offset: usize, length: usize) -> Vec<u8> 
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-struct Files(Arc<Shared>);
-
-impl Files {
-    fn attributes(&self, inode: u64) -> FileAttr {
-        let generation = self.0.state().generations.get(&inode).copied().unwrap_or(0);
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + u64::from(generation));
-        let (kind, perm, size) = match inode {
-            1 => (FileType::Directory, 0o755, 0),
-            IMAGE => (
-                FileType::RegularFile,
-                0o644,
-                self.image().map_or(0, |image| image.metadata().expect("stat").len()),
-            ),
-            _ => (FileType::RegularFile, 0o644, length_of(inode) as u64),
-        };
-        FileAttr {
-            ino: INodeNo(inode),
-            size,
-            blocks: size.div_ceil(512),
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            kind,
-            perm,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4_096,
-            flags: 0,
-        }
-    }
-
-    fn image(&self) -> Option<Arc<File>> {
-        self.0.state().image.clone()
-    }
-
-    fn validity(&self) -> Duration {
-        self.0.state().delays.validity
-    }
-}
-
-impl Filesystem for Files {
-    fn lookup(&self, request: &Request, _parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let attributes = name.to_str().and_then(inode_of).map(|inode| self.attributes(inode));
-        let validity = self.validity();
-        self.0.answer(
-            "lookup",
-            request,
-            |delays| delays.lookup,
-            move || match attributes {
-                Some(attributes) => reply.entry(&validity, &attributes, Generation(0)),
-                None => reply.error(Errno::ENOENT),
-            },
-        );
-    }
-
-    fn getattr(&self, request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let (attributes, validity) = (self.attributes(inode.0), self.validity());
-        let answer = move || reply.attr(&validity, &attributes);
-        self.0.answer("attributes", request, |delays| delays.attributes, answer);
-    }
-
-    fn open(&self, request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let shared = Arc::clone(&self.0);
-        self.0.answer(
-            "open",
-            request,
-            |delays| delays.open,
-            move || {
-                shared.state().open_files += 1;
-                reply.opened(FileHandle(0), FopenFlags::empty());
-            },
-        );
-    }
-
-    fn read(
-        &self,
-        request: &Request,
-        inode: INodeNo,
-        _handle: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _owner: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        let generation = self.0.state().generations.get(&inode.0).copied().unwrap_or(0);
-        let image = self.image().filter(|_| inode.0 == IMAGE);
-        let is_broken = self.0.state().is_broken;
-        self.0.answer(
-            "read",
-            request,
-            |delays| delays.read,
-            move || {
-                if is_broken {
-                    return reply.error(Errno::EIO);
-                }
-                if let Some(image) = image {
-                    let mut bytes = vec![0; size as usize];
-                    let read = image.read_at(&mut bytes, offset).expect("read");
-                    return reply.data(&bytes[..read]);
-                }
-                let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(length_of(inode.0));
-                reply.data(&content(inode.0, generation, offset, size as usize));
-            },
-        );
-    }
-
-    fn flush(&self, request: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.0.answer("flush", request, |delays| delays.flush, move || reply.ok());
-    }
-
-    /// Nobody waits for this one.
-    fn release(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        _handle: FileHandle,
-        _flags: OpenFlags,
-        _owner: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.0.state().open_files -= 1;
-        reply.ok();
-    }
-}

@@ -1,15 +1,13 @@
-// What axe-core and our own eyes find wrong with listings: accessibility.mjs LISTER ROOT AXE
+// What axe-core and our own eyes find wrong with listings: accessibility.mjs ORIGIN AXE
 import { readFileSync } from "node:fs";
 import { Browser } from "./browser.mjs";
 import { PAGES } from "./pages.mjs";
-import { serve } from "./server.mjs";
 
 // The narrowest that WCAG 2.2 wants to fit without scrolling sideways (1.4.10), and a desktop.
 const SCREENS = [{ width: 320, height: 640 }, { width: 1280, height: 800 }];
 
-const [lister, root, axe] = process.argv.slice(2);
+const [origin, axe] = process.argv.slice(2);
 const axeSource = readFileSync(axe, "utf8");
-const { server, origin } = await serve(lister, root);
 const browser = await Browser.start();
 let problems = 0;
 
@@ -48,6 +46,5 @@ try {
   }
 } finally {
   await browser.stop();
-  server.close();
 }
 process.exit(problems === 0 ? 0 : 1);

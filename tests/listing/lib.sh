@@ -53,8 +53,27 @@ sample() {
     touch -d '2026-11-20 06:00:00Z' "$root/interview.mp4"
 }
 
-# build: the program that lists directories; its path in $lister.
-build() {
-    (cd "$FOLDER/../.." && cargo build --locked --quiet -p oneloop-worker --example listing)
-    lister=${CARGO_TARGET_DIR:-$FOLDER/../../target}/debug/examples/listing
+# serve ROOT LOG: builds the server and starts it on a free port of the loopback interface; where it is, in $origin. What
+# it says goes to LOG.
+serve() {
+    (cd "$FOLDER/../.." && cargo build --locked --quiet)
+    "${CARGO_TARGET_DIR:-$FOLDER/../../target}/debug/oneloop" "$1" --listing auto --listen 127.0.0.1:0 2> "$2" &
+    server=$!
+    for _ in {1..100}; do
+        origin=$(grep -om1 'http://127[0-9.:]*' "$2") && return
+        sleep 0.1
+    done
+    cat "$2"
+    return 1
 }
+
+# clean_up: ends the server and removes what was made.
+clean_up() {
+    [[ -z $server ]] || kill "$server" 2> /dev/null || true
+    rm -rf "$work"
+}
+
+server=
+origin=
+work=$(mktemp -d)
+trap clean_up EXIT

@@ -1,14 +1,12 @@
-// Pictures of listings: screenshots.mjs LISTER ROOT DIRECTORY
+// Pictures of listings: screenshots.mjs ORIGIN DIRECTORY
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Browser } from "./browser.mjs";
 import { PAGES } from "./pages.mjs";
-import { serve } from "./server.mjs";
 
 const SCREENS = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 
-const [lister, root, directory] = process.argv.slice(2);
-const { server, origin } = await serve(lister, root);
+const [origin, directory] = process.argv.slice(2);
 const browser = await Browser.start();
 try {
   for (const [page, path] of Object.entries(PAGES)) {
@@ -23,5 +21,4 @@ try {
   }
 } finally {
   await browser.stop();
-  server.close();
 }

@@ -22,6 +22,7 @@ use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::errands::ErrandId;
+use crate::site::directory::Enumeration;
 use crate::site::making::Making;
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Representation;
@@ -121,6 +122,8 @@ pub struct Window {
 pub enum Task {
     /// Open a path.
     Open(Box<Opening>),
+    /// List a directory.
+    List(Box<Enumeration>),
     /// Make a representation of others.
     Make(Box<Making>),
     /// Bring a part of a file into memory.
@@ -134,6 +137,8 @@ pub enum Task {
 pub enum Outcome {
     /// A path was opened, or refused.
     Opened(Box<Opening>, Result<Opened, Status>),
+    /// A directory was listed, or refused.
+    Listed(Box<Enumeration>, Result<Box<Representation>, Status>),
     /// A representation was made, or could not be.
     Made(Box<Making>, Option<Box<Representation>>),
     /// The file is in memory as far as this offset.
@@ -293,6 +298,13 @@ impl Task {
                     }
                 }
                 Outcome::Opened(opening, opened)
+            }
+            Self::List(enumeration) => {
+                let listed = enumeration.run().map(|mut listed| {
+                    listed.leave_closing_to(helpers);
+                    Box::new(listed)
+                });
+                Outcome::Listed(enumeration, listed)
             }
             Self::Make(making) => {
                 let made = making.run().inspect_err(|error| {

@@ -60,6 +60,8 @@ impl<T> Hash for Same<T> {
 enum Identity {
     /// The same path below the same root. Another root is another tree, whatever its path.
     Open(Same<Root>, Box<[u8]>),
+    /// The same view of the same directory below the same root.
+    List(Same<Root>, Box<[u8]>),
     /// The same coding of the same file.
     Make(Same<SharedFile>, Coding),
     Warm(Part),
@@ -79,6 +81,9 @@ impl Identity {
     fn of(task: &Task) -> Self {
         match task {
             Task::Open(opening) => Self::Open(Same(Arc::clone(opening.opener.root())), opening.key.clone()),
+            Task::List(enumeration) => {
+                Self::List(Same(Arc::clone(enumeration.opener.root())), enumeration.key.clone())
+            }
             Task::Make(making) => Self::Make(Same(Arc::clone(&making.source)), making.to),
             Task::Warm(window) => Self::Warm(Part::of(window)),
             Task::Read(window) => Self::Read(Part::of(window)),

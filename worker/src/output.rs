@@ -299,9 +299,11 @@ impl Output {
                 Ok(())
             }
             Outcome::Read(bytes) => transfer.take_in(bytes),
-            Outcome::Opened(..) | Outcome::Made(..) | Outcome::Failed | Outcome::Cancelled => {
-                Err(CloseReason::Failed)
-            }
+            Outcome::Opened(..)
+            | Outcome::Made(..)
+            | Outcome::Listed(..)
+            | Outcome::Failed
+            | Outcome::Cancelled => Err(CloseReason::Failed),
         }
     }
 
@@ -360,7 +362,7 @@ mod tests {
     use protocol::coding::Coding;
 
     use super::*;
-    use crate::site::heads::{Description, Role};
+    use crate::site::heads::{Description, Origin, Role};
     use crate::site::representation::Representation;
     use crate::site::resolve::Patience;
 
@@ -404,7 +406,7 @@ mod tests {
             role: Role::Content,
             varies: false,
             fields: b"",
-            made_of: None,
+            origin: Origin::Found,
             unix_s: i64::MAX,
         };
         let file = OwnedFd::from(file);

@@ -5,6 +5,7 @@
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
+pub mod directory;
 pub mod fields;
 pub mod heads;
 pub mod listing;
@@ -38,7 +39,6 @@ use cache::{Cache, Hit};
 use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
-use making::Making;
 use missing::Missing;
 use opening::{Opener, Wanted};
 use pages::Pages;
@@ -104,8 +104,8 @@ pub struct Site {
     wanted: Wanted,
     /// The key in the cache. Scratch.
     key: Vec<u8>,
-    /// What has to be made before the last request can be answered.
-    making: Option<Box<Making>>,
+    /// What has to be done before the last request can be answered, unless it is to open what is wanted.
+    errand: Option<Box<Task>>,
     /// Whether the operator wants any fields.
     has_fields: bool,
     extras: Extras,
@@ -138,7 +138,7 @@ impl Site {
             path_bytes: 0,
             wanted: Wanted::File,
             key: Vec::new(),
-            making: None,
+            errand: None,
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
             settings,

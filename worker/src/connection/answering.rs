@@ -18,7 +18,7 @@ use crate::transport::Transport;
 /// What a request gets that no helper has time for.
 pub(super) const UNAVAILABLE: Status = Status::ServiceUnavailable;
 /// Errands that one request may need: a path, an application's page, the page of an error, each to be opened and then
-/// coded. Whoever needs more meets files that change faster than they can be opened.
+/// coded, and a listing. Whoever needs more meets files that change faster than they can be opened.
 const ERRANDS_MAX: usize = 8;
 
 /// What is being found out for a request whose head is kept.
@@ -45,6 +45,9 @@ impl Arrival {
         match outcome {
             Outcome::Opened(opening, opened) => Self::Found(cx.site.admit(*opening, opened, &cx.clock)),
             Outcome::Made(making, made) => Self::Found(cx.site.admit_made(*making, made)),
+            Outcome::Listed(enumeration, listed) => {
+                Self::Found(cx.site.admit_listed(*enumeration, listed, &cx.clock))
+            }
             outcome => Self::Content(outcome),
         }
     }
@@ -147,7 +150,7 @@ impl<T: Transport> Connection<T> {
 
     /// There is no room for the task. A request is refused; content that is under way is tried again later.
     pub fn go_without(&mut self, task: &Task, cx: &mut Context) -> Fate {
-        if matches!(task, Task::Open(_) | Task::Make(_)) {
+        if matches!(task, Task::Open(_) | Task::Make(_) | Task::List(_)) {
             return self.refuse_kept(cx);
         }
         self.deadline_ms = cx.clock.now_ms() + HELPER_RETRY_MS;

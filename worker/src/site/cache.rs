@@ -215,7 +215,7 @@ mod tests {
     use protocol::coding::{Coding, CodingSet};
 
     use super::*;
-    use crate::site::heads::{Description, Role};
+    use crate::site::heads::{Description, Origin, Role};
     use crate::site::opening::OpenedFiles;
     use crate::site::resolve::Patience;
 
@@ -230,7 +230,7 @@ mod tests {
             role: Role::Content,
             varies: false,
             fields: b"",
-            made_of: None,
+            origin: Origin::Found,
             unix_s: i64::MAX,
         };
         let only = Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap();

@@ -66,10 +66,24 @@ impl FieldPolicy {
 
     /// Adds the lines for a file.
     pub fn append_for_file(&self, paths: &Paths<'_>, out: &mut BytesMut) {
+        self.append_for_content(paths, is_page(paths.found), out);
+    }
+
+    /// Adds the lines for a listing: it is a page, and what a browser may do with it is said in
+    /// `security_policy` unless a rule says it.
+    pub fn append_for_listing(&self, paths: &Paths<'_>, security_policy: Option<&str>, out: &mut BytesMut) {
+        const NAME: &str = "Content-Security-Policy";
+        if let Some(policy) = security_policy.filter(|_| !self.has_rule(paths, NAME)) {
+            encode::field(out, NAME, policy.as_bytes());
+        }
+        self.append_for_content(paths, true, out);
+    }
+
+    fn append_for_content(&self, paths: &Paths<'_>, is_page: bool, out: &mut BytesMut) {
         if !self.has_rule(paths, "cache-control") {
             match self.cache {
                 CachePolicy::Off => {}
-                CachePolicy::Auto if is_page(paths.found) => {
+                CachePolicy::Auto if is_page => {
                     encode::field(out, "Cache-Control", b"no-cache");
                 }
                 CachePolicy::Auto if is_digested(paths.found) => {

@@ -23,6 +23,22 @@ pub enum Role {
     ErrorPage,
 }
 
+/// Where content comes from, and with it who knows its version.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// It is a file as it was found.
+    Found,
+    /// It was made of this version of a file.
+    Made(Stamp),
+    /// It was written by the server, which knows what no file tells.
+    Written {
+        /// The value of `Content-Type`.
+        media_type: &'static str,
+        /// `ETag` and `Last-Modified`.
+        validators: &'a Validators,
+    },
+}
+
 /// What is said of a file that its descriptor does not tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Description<'a> {
@@ -36,8 +52,8 @@ pub struct Description<'a> {
     pub varies: bool,
     /// Field lines that every response with it has, besides those that HTTP asks for.
     pub fields: &'a [u8],
-    /// The version of the file that the content was made of, if it was not found as it is.
-    pub made_of: Option<Stamp>,
+    /// Where its content comes from.
+    pub origin: Origin<'a>,
     /// The time now.
     pub unix_s: i64,
 }
@@ -65,7 +81,10 @@ impl Heads {
     #[must_use]
     pub fn new(description: &Description<'_>, validators: &Validators, length: u64) -> Self {
         let common = common_fields(validators, description);
-        let media_type = media_type::of(description.name);
+        let media_type = match description.origin {
+            Origin::Written { media_type, .. } => Cow::Borrowed(media_type),
+            Origin::Found | Origin::Made(_) => media_type::of(description.name),
+        };
         let fields = typed_fields(&media_type, &common, description);
         let begin = |status, fields: &[u8]| {
             let mut head = BytesMut::new();
@@ -98,7 +117,11 @@ impl Description<'_> {
     /// The validators of that version of the file. Each coding has a tag of its own (RFC 9110 §8.8.3.3).
     #[must_use]
     pub fn validators(&self, stamp: Stamp) -> Validators {
-        let version = self.made_of.unwrap_or(stamp);
+        let version = match self.origin {
+            Origin::Found => stamp,
+            Origin::Made(version) => version,
+            Origin::Written { validators, .. } => return *validators,
+        };
         let (modified_s, modified_ns) = version.modified();
         let tag = EntityTag::from_modification(modified_s, modified_ns, version.size());
         Validators {

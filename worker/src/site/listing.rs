@@ -26,7 +26,7 @@ mod text;
 mod view;
 
 use protocol::validator::{EntityTag, Validators};
-use protocol::{Status, date};
+use protocol::{Fields, Status, accept, date};
 use sha2::{Digest, Sha256};
 
 use super::resolve::Root;
@@ -36,6 +36,8 @@ pub use view::View;
 
 /// Most entries on one page of HTML.
 pub const PAGE_ENTRIES: usize = 1_000;
+/// Most entries of a directory that are listed, unless somebody knows better.
+pub const ENTRIES_MAX: usize = 100_000;
 /// What changed this recently could change again within the same tick of the clock.
 const SETTLED_AFTER_S: i64 = 2;
 
@@ -48,9 +50,34 @@ pub enum Format {
     Json,
 }
 
+/// Which formats there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formats {
+    /// One for all.
+    Only(Format),
+    /// To each client the one that it prefers.
+    Preferred,
+}
+
+impl Formats {
+    /// The format that a client gets.
+    #[must_use]
+    pub fn choose(self, fields: &Fields<'_>) -> Format {
+        match self {
+            Self::Only(format) => format,
+            Self::Preferred => match accept::preferred(fields) {
+                accept::Format::Html => Format::Html,
+                accept::Format::Json => Format::Json,
+            },
+        }
+    }
+}
+
 /// How directories are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// As what.
+    pub formats: Formats,
     /// Whether names that start with a dot are shown.
     pub hidden: bool,
     /// The order in which a directory is shown to who asks for none.
@@ -83,10 +110,7 @@ pub fn produce(
     format: Format,
     unix_s: i64,
 ) -> Result<Listing, Status> {
-    let mut directory = entries::read(root, path, settings)?;
-    if format == Format::Json && !directory.is_complete {
-        return Err(Status::Forbidden);
-    }
+    let mut directory = entries::read(root, path, settings, format == Format::Html)?;
     directory.entries.sort_unstable_by(|one, other| view.order.compare(one, other));
     let (content, media_type) = match format {
         Format::Html => (html::page(&directory, path, view, settings.order), "text/html; charset=utf-8"),
@@ -121,7 +145,8 @@ mod tests {
 
     fn list(root: &Path, entries_max: usize, query: &[u8], format: Format) -> Result<Listing, Status> {
         let root = Root::open(root, Symlinks::Inside).unwrap();
-        let settings = Settings { hidden: false, order: BY_NAME, entries_max };
+        let formats = Formats::Only(format);
+        let settings = Settings { formats, hidden: false, order: BY_NAME, entries_max };
         let view = View::from_query(Some(query), BY_NAME);
         produce(&root, b"", &settings, view, format, FAR_FUTURE_S)
     }

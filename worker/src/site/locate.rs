@@ -32,7 +32,7 @@ pub struct Finding {
 pub enum Found {
     /// A file.
     Resource(Rc<Resource>),
-    /// One of its representations, which had to be made.
+    /// A representation, which had to be made.
     Made(Rc<Representation>),
     /// A directory, though the path asked for a file.
     Directory,
@@ -70,9 +70,15 @@ impl Site {
         self.locate_by_key(wanted, asked)
     }
 
-    /// Where a path that names nothing leads all the same: an application that draws its pages in the browser
-    /// takes over where somebody navigates.
+    /// Where a path that names no file leads all the same: a directory may be listed, and an application that draws
+    /// its pages in the browser takes over where somebody navigates.
     pub(super) fn locate_instead(&mut self, asked: &Asked<'_>) -> Result<Located, Obstacle> {
+        if let Some(settings) = self.opener.plan().listing {
+            match self.locate_listing(&settings, asked) {
+                Err(NOT_FOUND) => {}
+                located => return located,
+            }
+        }
         let Some(file) = self
             .settings
             .spa
@@ -150,7 +156,7 @@ impl Site {
         let making = resource.making(&self.key, coding, asked.clock.unix_s());
         let making = making.ok_or(Obstacle::Refused(Status::InternalServerError))?;
         if self.patience == Patience::Never {
-            self.making = Some(Box::new(making));
+            self.errand = Some(Box::new(Task::Make(Box::new(making))));
             return Err(Obstacle::Cold);
         }
         let made = making.run().map_err(|_| Obstacle::Refused(Status::InternalServerError))?;
@@ -176,10 +182,7 @@ impl Site {
 
     /// What somebody who may wait has to do next.
     pub(super) fn task(&mut self, clock: &Clock) -> Box<Task> {
-        Box::new(match self.making.take() {
-            Some(making) => Task::Make(making),
-            None => Task::Open(Box::new(self.opening(clock))),
-        })
+        self.errand.take().unwrap_or_else(|| Box::new(Task::Open(Box::new(self.opening(clock)))))
     }
 
     fn opening(&self, clock: &Clock) -> Opening {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use protocol::coding::Coding;
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::heads::{Description, Role};
+use super::heads::{Description, Origin, Role};
 use super::representation::Representation;
 use super::resolve::Patience;
 use super::stamp::Stamp;
@@ -65,8 +65,7 @@ impl Making {
     /// When the source cannot be read, is not what it should be, or has become another version meanwhile, when what
     /// comes out is too long, or when there is no memory.
     pub fn run(&self) -> io::Result<Representation> {
-        let file =
-            File::from(rustix::fs::memfd_create("oneloop", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        let file = file_in_memory()?;
         let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
         let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room: DECODED_BYTES_MAX };
         self.convert(source, &mut out)?;
@@ -76,8 +75,7 @@ impl Making {
         if Stamp::asked_for(self.source.as_fd())? != self.stamp {
             return Err(io::Error::other("it changed while it was read"));
         }
-        rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
-        self.represent(file.into())
+        self.represent(sealed(file)?)
     }
 
     fn convert(&self, source: impl Read, out: &mut impl Write) -> io::Result<()> {
@@ -117,12 +115,23 @@ impl Making {
             role: Role::Content,
             varies: true,
             fields: &self.recipe.fields,
-            made_of: Some(self.stamp),
+            origin: Origin::Made(self.stamp),
             unix_s: self.unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait)
             .map_err(|_| io::Error::other("what was made cannot be read"))
     }
+}
+
+/// An empty file that lies nowhere but in memory.
+pub(super) fn file_in_memory() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("oneloop", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into())
+}
+
+/// The same once it is written: nobody can change it any more.
+pub(super) fn sealed(file: File) -> io::Result<OwnedFd> {
+    rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
+    Ok(file.into())
 }
 
 /// Reads a file that others read, too.

@@ -39,6 +39,7 @@ impl Missing {
 
     /// Whether the path was seen to name nothing, within the check interval.
     #[must_use]
+    #[inline]
     pub fn has(&self, path: &[u8], now_ms: u64) -> bool {
         self.slots.get(self.place(path)).is_some_and(|slot| {
             slot.path.get(..usize::from(slot.path_bytes)) == Some(path)

@@ -12,7 +12,8 @@ use protocol::media_type;
 use rustix::fs::Stat;
 
 use super::fields::{FieldPolicy, Paths};
-use super::heads::{Description, Role};
+use super::heads::{Description, Origin, Role};
+use super::listing;
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
 use super::representation::Representation;
 use super::residency;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub compress: bool,
     /// What responses say besides.
     pub fields: FieldPolicy,
+    /// How directories without an index file are listed, if they are.
+    pub listing: Option<listing::Settings>,
 }
 
 /// Opens what is below a root. Cheap to clone.
@@ -109,6 +112,12 @@ impl Opener {
     #[must_use]
     pub const fn root(&self) -> &Arc<Root> {
         &self.root
+    }
+
+    /// How it opens.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Opens what `path`, decoded, names, and leaves the name of the file that was found in `path`. `known` is
@@ -249,7 +258,8 @@ impl Opener {
         let represent = |(coding, file, stat): (Coding, OwnedFd, Stat)| {
             // Without waiting, nothing is opened but on the root's own file system.
             let is_local = patience == Patience::Never || residency::is_local(&file);
-            let description = Description { name, coding, role, varies, fields, made_of: None, unix_s };
+            let origin = Origin::Found;
+            let description = Description { name, coding, role, varies, fields, origin, unix_s };
             Representation::new(file, &stat, &description, is_local, patience)
         };
         let recipe = Recipe { name: name.into(), fields: Bytes::copy_from_slice(fields) };

@@ -13,7 +13,7 @@ use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::heads::{Description, Heads, SETTLED_AFTER_S};
+use super::heads::{Description, Heads, Origin, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
 use super::stamp::Stamp;
@@ -76,7 +76,7 @@ impl Representation {
             is_cold: Cell::new(false),
             stamp,
             is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= description.unix_s,
-            is_made: description.made_of.is_some(),
+            is_made: !matches!(description.origin, Origin::Found),
             validators,
             memory: memory.map_or_else(OnceCell::new, OnceCell::from),
             parts_bytes: Cell::new(0),
@@ -157,9 +157,10 @@ impl Representation {
         Arc::ptr_eq(&self.file, file)
     }
 
-    /// Lets helpers close the file, if that may have to wait.
+    /// Lets helpers close the file, if that may have to wait, or takes its time because it frees the content.
     pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
-        if let Some(file) = Arc::get_mut(&mut self.file).filter(|_| self.residency == Residency::Distrusted) {
+        let is_slow = self.residency == Residency::Distrusted || self.is_made;
+        if let Some(file) = Arc::get_mut(&mut self.file).filter(|_| is_slow) {
             file.leave_closing_to(helpers);
         }
     }
@@ -338,7 +339,7 @@ mod tests {
             role: Role::Content,
             varies: false,
             fields: b"",
-            made_of: None,
+            origin: Origin::Found,
             unix_s,
         };
         Representation::new(file, &stat, &description, true, Patience::MayWait).unwrap()

@@ -41,12 +41,21 @@ pub(super) struct Entry {
 /// Reads the directory that `path`, relative to the root, names.
 ///
 /// # Errors
-/// The status to refuse the request with.
-pub(super) fn read(root: &Root, path: &[u8], settings: &Settings) -> Result<Directory, Status> {
+/// The status to refuse the request with: 403 also for a directory with too many entries, unless a part of them
+/// will do.
+pub(super) fn read(
+    root: &Root,
+    path: &[u8],
+    settings: &Settings,
+    may_be_part: bool,
+) -> Result<Directory, Status> {
     let mut scratch = Vec::new();
     let directory = root.open_directory(terminated(&mut scratch, path)?)?;
     let stat = rustix::fs::fstat(&directory).map_err(resolve::refusal)?;
     let (names, is_complete) = names(directory.as_fd(), settings).map_err(resolve::refusal)?;
+    if !is_complete && !may_be_part {
+        return Err(Status::Forbidden);
+    }
     let mut found =
         Directory { entries: Vec::with_capacity(names.len()), is_complete, changed_s: changed_s(&stat) };
     for name in names {
@@ -150,17 +159,17 @@ mod tests {
 
     use super::*;
     use crate::settings::Symlinks;
-    use crate::site::listing::{Column, Direction, Order};
+    use crate::site::listing::{Column, Direction, Formats, Order};
 
     fn settings(hidden: bool, entries_max: usize) -> Settings {
         let order = Order { column: Column::Name, direction: Direction::Ascending };
-        Settings { hidden, order, entries_max }
+        Settings { formats: Formats::Preferred, hidden, order, entries_max }
     }
 
     /// Name, or name with a slash, and size of everything in a directory, by name.
     fn listed(root: &Path, symlinks: Symlinks, path: &[u8], hidden: bool) -> Vec<String> {
         let root = Root::open(root, symlinks).unwrap();
-        let mut entries = read(&root, path, &settings(hidden, 100)).unwrap().entries;
+        let mut entries = read(&root, path, &settings(hidden, 100), true).unwrap().entries;
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let text = |entry: &Entry| {
             let name = entry.name.escape_ascii();
@@ -217,7 +226,7 @@ mod tests {
         for (max, shown, is_complete) in
             [(0, 0, false), (1, 1, false), (7, 7, false), (49, 49, false), (50, 50, true), (60, 50, true)]
         {
-            let directory = read(&root, b"", &settings(false, max)).unwrap();
+            let directory = read(&root, b"", &settings(false, max), true).unwrap();
             assert_eq!(directory.is_complete, is_complete, "{max}");
             let mut names: Vec<_> = directory.entries.into_iter().map(|entry| entry.name).collect();
             names.sort_unstable();
@@ -235,7 +244,7 @@ mod tests {
         let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         fs::File::options().write(true).open(&file).unwrap().set_modified(past).unwrap();
         let root = Root::open(tree.path(), Symlinks::Never).unwrap();
-        let directory = read(&root, b"", &settings(false, 10)).unwrap();
+        let directory = read(&root, b"", &settings(false, 10), true).unwrap();
         assert_eq!(directory.entries[0].modified_s, 1_000_000_000);
         // The change time tells that it was not always that old.
         assert!(directory.changed_s > 1_700_000_000);
@@ -253,7 +262,7 @@ mod tests {
         ];
         for (path, status) in table {
             assert_eq!(
-                read(&root, path, &settings(false, 10)).err(),
+                read(&root, path, &settings(false, 10), true).err(),
                 Some(status),
                 "{}",
                 path.escape_ascii()

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 pub(super) const STYLESHEET: &str = include_str!("style.css");
 
 /// The value of `Content-Security-Policy` for HTML listings (CSP Level 3): no script, no request but for the
-/// icon of the site, and this one stylesheet, by its digest. Hashes; to be asked for once, at start.
+/// icon of the site, and this one stylesheet, by its digest. Hashes, which a listing does with all of its content, too.
 #[must_use]
 pub fn content_security_policy() -> String {
     let digest = base64(&Sha256::digest(STYLESHEET));
