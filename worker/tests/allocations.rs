@@ -191,7 +191,6 @@ fn expect_no_allocation(settings: Settings, directory: &Path, table: &[(&str, St
             exchange(&mut client, request.as_bytes(), &mut response);
         }
         let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-        println!("{what}: {allocations} allocations in 1,000 exchanges");
         assert_eq!(allocations, 0, "{what}");
     }
     control.enter(Phase::Draining);
