@@ -2,7 +2,7 @@
 //!
 //! The site owns the root, the cache of open files and the scratch memory that paths are decoded into. It never
 //! touches a socket, knows nothing of connections, and does not wait for a disk: what would have to wait is
-//! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
+//! handed back as an [`Opening`](opening::Opening), and what came of it is taken in by [`Site::admit`].
 
 pub mod cache;
 pub mod fields;
@@ -66,7 +66,7 @@ pub enum Answer {
     NotModified(Rc<Representation>),
     /// 416: it has no such part.
     RangeNotSatisfiable(Rc<Representation>),
-    /// A redirect to [`Site::location`].
+    /// A redirect to [`Extras::location`].
     Redirect(Status),
     /// 204 with what is allowed.
     Options,
