@@ -12,6 +12,9 @@ use worker::FieldRule;
 
 use crate::show::quoted;
 
+const CORS_HELP: &str = "\
+Let scripts of other sites read what is served: of all, or of those such as https://example.org,http://localhost:3000";
+
 /// Rules by path, extension and origin.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Routing")]
@@ -32,8 +35,8 @@ pub(crate) struct Rules {
     #[arg(long, env = "ONELOOP_MIME", value_name = "EXT=TYPE", value_delimiter = '\n')]
     pub(crate) mime: Vec<MediaType>,
 
-    /// Let scripts of other sites read what is served: of all, or of those such as https://example.org,http://a:3000
-    #[arg(long, env = "ONELOOP_CORS", value_name = "ORIGINS|*", value_parser = parse_origins)]
+    /// Let scripts of other sites read what is served.
+    #[arg(long, env = "ONELOOP_CORS", value_name = "ORIGINS|*", value_parser = parse_origins, help = CORS_HELP)]
     pub(crate) cors: Option<Origins>,
 }
 

@@ -147,10 +147,17 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
 }
 
 /// What a head did not know when it was prepared; nothing, on most sites.
+#[inline]
 fn late_fields(out: &mut BytesMut, extras: &Extras) {
     if !extras.fields.is_empty() {
-        out.extend_from_slice(&extras.fields);
+        put_late_fields(out, &extras.fields);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn put_late_fields(out: &mut BytesMut, fields: &[u8]) {
+    out.extend_from_slice(fields);
 }
 
 /// Appends an error response to `out`, to something that was no request.

@@ -212,6 +212,7 @@ impl Site {
     }
 
     /// The answer to a request that nobody has the time for.
+    #[cold]
     pub fn refuse(&mut self, status: Status, head: &RequestHead<'_>) -> Answer {
         let answer = Answer::Refusal(status);
         if self.has_fields {
@@ -222,6 +223,8 @@ impl Site {
 
     /// A representation brings its fields with it, but for those that depend on who asks; anything else gets them
     /// here.
+    #[cold]
+    #[inline(never)]
     fn put_fields(&mut self, answer: &Answer, head: &RequestHead<'_>) {
         let policy = &self.settings.plan.fields;
         let fields = &mut self.extras.fields;

@@ -49,6 +49,7 @@ impl Routes {
 impl Site {
     /// Where the rules send a request for `self.path`, which the target was decoded to. The status of the redirect,
     /// if one is about it: [`Extras::location`](super::Extras::location) then says where to.
+    #[inline(never)]
     pub(super) fn redirect(&mut self, decoded: &DecodedPath, target: RequestTarget<'_>) -> Option<Status> {
         let RequestTarget::Origin { query, .. } = target else { return None };
         let (path, location) = (&self.path, &mut self.extras.location);
@@ -58,6 +59,7 @@ impl Site {
     }
 
     /// Where the rules lead from `self.path`; none if no rule is about it.
+    #[inline(never)]
     pub(super) fn locate_routed(
         &mut self,
         decoded: &DecodedPath,
