@@ -2,30 +2,29 @@
 
 mod access;
 mod budget;
+mod listening;
+mod site;
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Address;
-use protocol::host::Hosts;
-use protocol::media_type::MediaTypes;
-use protocol::{Limits, Status};
+use protocol::Limits;
+use worker::Deadlines;
 use worker::log_writer::Destination;
-use worker::site::listing::{self, Format, Formats};
-use worker::{Deadlines, FieldPolicy, Plan, Redirect, Routes, SiteSettings, TagPolicy, VirtualHosts};
 
-use crate::cli::{Accept, Cli, Content, Etag, Listen, Listing, Pin, Rules, Symlinks, Vhost, Workers};
+use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
 use crate::os;
 use crate::show::quoted;
 pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
+use listening::descriptors;
+pub(crate) use listening::{addresses, forms};
+use site::site;
 
-const DEFAULT_PORT: u16 = 8080;
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
 /// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
@@ -184,90 +183,6 @@ fn deadlines(cli: &Cli) -> Deadlines {
     }
 }
 
-fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
-    let content = &cli.content;
-    SiteSettings {
-        // Not canonical: when a link in it is changed, a reload must see the new directory.
-        root: cli.root.clone(),
-        vhosts: virtual_hosts(&content.vhost),
-        keep_release_ms: u64::try_from(content.keep_release.as_millis()).unwrap_or(u64::MAX),
-        plan: Arc::new(Plan {
-            index: cli.index.clone(),
-            clean_urls: content.clean_urls,
-            precompressed: content.precompressed,
-            compress: content.compress,
-            tags: match content.etag {
-                Etag::Mtime => TagPolicy::Modification,
-                Etag::Content => TagPolicy::Content(Arc::default()),
-                Etag::Off => TagPolicy::Off,
-            },
-            fields: FieldPolicy {
-                cache: content.cache,
-                rules: content.header.clone(),
-                has_security_fields: content.security_headers,
-                sharing: cli.rules.cors.clone(),
-                is_private: cli.access.asks_for_password(),
-            },
-            routes: routes(&cli.rules),
-            media_types: MediaTypes::new(cli.rules.mime.clone()),
-            listing: listing(cli),
-        }),
-        spa: content.spa.clone(),
-        error_pages: error_pages(content),
-        hidden: cli.hidden,
-        symlinks: match cli.symlinks {
-            Symlinks::Never => worker::Symlinks::Never,
-            Symlinks::Inside => worker::Symlinks::Inside,
-            Symlinks::Any => worker::Symlinks::Any,
-        },
-        open_files_max,
-        memory_bytes_max: saturate(cli.mem_cache),
-        check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-fn routes(rules: &Rules) -> Routes {
-    let redirects = rules.redirect.iter();
-    Routes {
-        redirects: redirects
-            .map(|redirect| Redirect { status: redirect.status, rule: redirect.rule.clone() })
-            .collect(),
-        rewrites: rules.rewrite.iter().map(|rewrite| rewrite.rule.clone()).collect(),
-    }
-}
-
-fn listing(cli: &Cli) -> Option<listing::Settings> {
-    let formats = match cli.content.listing {
-        Listing::Off => return None,
-        Listing::Html => Formats::Only(Format::Html),
-        Listing::Json => Formats::Only(Format::Json),
-        Listing::Auto => Formats::Preferred,
-    };
-    let (hidden, order) = (cli.hidden, cli.content.listing_sort);
-    Some(listing::Settings { formats, hidden, order, entries_max: listing::ENTRIES_MAX })
-}
-
-/// Hosts with the same directory are one tree.
-fn virtual_hosts(vhosts: &[Vhost]) -> VirtualHosts {
-    let mut roots: Vec<PathBuf> = Vec::new();
-    let number = |vhost: &Vhost| {
-        let at = roots.iter().position(|root| *root == vhost.root).unwrap_or_else(|| {
-            roots.push(vhost.root.clone());
-            roots.len() - 1
-        });
-        // The root itself comes before them.
-        (vhost.host.clone(), at + 1)
-    };
-    let hosts: Hosts = vhosts.iter().map(number).collect();
-    VirtualHosts { roots, hosts: Arc::new(hosts) }
-}
-
-/// Whoever has a `404.html` in the root means it to be the page of that error.
-fn error_pages(content: &Content) -> Vec<(Status, String)> {
-    let pages = content.error_page.iter().map(|page| (page.status, page.file.clone()));
-    std::iter::once((Status::NotFound, "404.html".to_owned())).chain(pages).collect()
-}
-
 /// A directory that can be entered, or a regular file that can be read.
 pub(crate) fn check_root(path: &Path) -> Result<PathBuf, SettingsError> {
     check_tree(path).map_err(|source| SettingsError::Root { path: path.to_owned(), source })
@@ -319,57 +234,6 @@ pub(crate) fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Op
         None | Some("-") => Some(Destination::Stdout),
         Some(path) => Some(Destination::File(path.into())),
     }
-}
-
-/// Where to listen: as asked for, or what the shorthands stand for.
-pub(crate) fn forms(cli: &Cli) -> Vec<Listen> {
-    if !cli.listen.is_empty() {
-        return cli.listen.clone();
-    }
-    let host = cli.host.clone().unwrap_or_default();
-    vec![Listen::Tcp { host, port: cli.port.unwrap_or(DEFAULT_PORT) }]
-}
-
-/// Descriptors that listening there takes, beside those that are open already.
-const fn descriptors(listen: &Listen, is_sharded: bool, workers: usize) -> usize {
-    match listen {
-        Listen::Tcp { .. } if is_sharded => workers,
-        Listen::Tcp { .. } | Listen::Unix(_) => 1,
-        Listen::Inherited(_) | Listen::Systemd => 0,
-    }
-}
-
-pub(crate) fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError> {
-    let mut addresses = Vec::with_capacity(forms.len());
-    for form in forms {
-        let inherited = |source| SettingsError::Inherited { text: form.to_string(), source };
-        match form {
-            Listen::Tcp { host, port } => addresses.push(
-                endpoint(host, *port)
-                    .map_err(|source| SettingsError::Unresolved { text: form.to_string(), source })?,
-            ),
-            Listen::Unix(path) => addresses.push(Address::Unix(path.clone())),
-            Listen::Inherited(number) => {
-                addresses.push(Address::Inherited(os::adopt(*number).map_err(inherited)?));
-            }
-            Listen::Systemd => {
-                let sockets = os::adopt_from_systemd().map_err(inherited)?;
-                addresses.extend(sockets.into_iter().map(Address::Inherited));
-            }
-        }
-    }
-    Ok(addresses)
-}
-
-/// An address to bind: every one of the machine for no host, the address itself, or what the name stands for.
-/// Of several addresses IPv4 is taken, as every client tries it.
-fn endpoint(host: &str, port: u16) -> io::Result<Address> {
-    if matches!(host, "" | "*" | "::") {
-        return Ok(Address::DualStack { port });
-    }
-    let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    let address = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
-    address.copied().map(Address::Tcp).ok_or_else(|| io::Error::other("the name has no address"))
 }
 
 /// What is wrong with the configuration, on this machine. One line: what, where, what to do.
@@ -486,6 +350,7 @@ impl std::error::Error for SettingsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Listen;
 
     const MACHINE: (u64, usize) = (20_000, 4);
 

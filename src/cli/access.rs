@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use protocol::address::{Cidr, CidrError};
 use worker::users::User;
 
+use super::conflict;
 use super::value::parse_switch;
 
 /// Who may ask, and whose address is believed. Hashes hold commas: in the environment each user has a line of its own.
@@ -56,6 +57,14 @@ impl Access {
     /// Whether a password is asked for.
     pub(crate) const fn asks_for_password(&self) -> bool {
         !self.auth.is_empty() || self.auth_file.is_some()
+    }
+
+    /// To verify a password would hold up a loop.
+    pub(super) fn settle_helpers(&self, helpers: usize) -> Result<(), clap::Error> {
+        if helpers == 0 && self.asks_for_password() {
+            return Err(conflict("--auth and --auth-file need helpers: give --helpers 1 or more"));
+        }
+        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ pub use settings::{Deadlines, Settings, SiteSettings, Symlinks, VirtualHosts};
 pub use shard::Entrance;
 pub use site::digest::{Digests, TagPolicy};
 pub use site::fields::{CachePolicy, FieldPolicy, FieldRule};
-pub use site::opening::Plan;
+pub use site::plan::Plan;
 pub use site::release::Releases;
 pub use site::routes::{Redirect, Routes};
 pub use thread::{Handle, StartError, open_roots, spawn};

@@ -7,7 +7,7 @@ use protocol::host::Hosts;
 use protocol::{Limits, Status};
 
 use crate::gate::GateSettings;
-use crate::site::opening::Plan;
+use crate::site::plan::Plan;
 
 /// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
 #[derive(Clone, Debug)]

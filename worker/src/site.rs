@@ -4,6 +4,7 @@
 //! touches a socket, knows nothing of connections, and does not wait for a disk: what would have to wait is
 //! handed back as an [`Opening`](opening::Opening), and what came of it is taken in by [`Site::admit`].
 
+mod answer;
 pub mod cache;
 pub mod digest;
 pub mod directory;
@@ -16,6 +17,7 @@ pub mod manifest;
 pub mod missing;
 pub mod opening;
 pub mod pages;
+pub mod plan;
 pub mod release;
 pub mod representation;
 pub mod residency;
@@ -30,11 +32,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use protocol::conditional::{self, Outcome};
 use protocol::http1::head::Expectation;
-use protocol::range::{self, ByteRange, Parts, Selection, SeveralSelection};
 use protocol::target::{self, RequestTarget};
-use protocol::{Method, Name, RequestHead, Status};
+use protocol::{Method, RequestHead, Status};
 
 use crate::clock::Clock;
 use crate::cold::Task;
@@ -42,6 +42,8 @@ use crate::decision::{self, decided};
 use crate::fault::Fault;
 use crate::parts::Boundaries;
 use crate::settings::SiteSettings;
+pub use answer::Answer;
+use answer::select;
 use cache::{Cache, Hit};
 use fields::Paths;
 pub use locate::{Finding, Found};
@@ -58,31 +60,6 @@ use trees::Trees;
 const UNUSED_MS: u64 = 60_000;
 /// How often that is looked after.
 const TIDY_MS: u64 = 10_000;
-
-/// What to say to a request.
-#[derive(Debug)]
-pub enum Answer {
-    /// 200 with the whole representation.
-    Whole(Rc<Representation>),
-    /// 206 with a part of it.
-    Part(Rc<Representation>, ByteRange),
-    /// 206 with several of them.
-    Parts(Rc<Representation>, Box<Parts>),
-    /// 304: the client has it.
-    NotModified(Rc<Representation>),
-    /// 416: it has no such part.
-    RangeNotSatisfiable(Rc<Representation>),
-    /// A redirect to [`Extras::location`].
-    Redirect(Status),
-    /// 204 with what is allowed.
-    Options,
-    /// An error, with the page that the operator wrote for it.
-    Page(Status, Rc<Representation>),
-    /// An error, with a page of ours.
-    Refusal(Status),
-    /// 401 with this challenge.
-    Challenge(Arc<str>),
-}
 
 /// A request, as far as it decides about the answer.
 #[derive(Clone, Copy, Debug)]
@@ -388,35 +365,4 @@ fn select_and_tell(head: &RequestHead<'_>, representation: Rc<Representation>) -
         decision::tell_selection(head, &representation, &answer);
     }
     answer
-}
-
-/// Preconditions first, then ranges: RFC 9110 §13.2.2.
-fn select(head: &RequestHead<'_>, representation: Rc<Representation>) -> Answer {
-    match conditional::evaluate(&head.fields, representation.validators()) {
-        Outcome::Proceed => {}
-        Outcome::NotModified => return Answer::NotModified(representation),
-        Outcome::PreconditionFailed => return Answer::Refusal(Status::PreconditionFailed),
-    }
-    let range = head.fields.only(Name::Range).filter(|_| head.method == Method::Get);
-    let Some(range) = range.filter(|_| conditional::range_applies(&head.fields, representation.validators()))
-    else {
-        return Answer::Whole(representation);
-    };
-    match range::select(range, representation.length()) {
-        Selection::Whole => select_several(range, representation),
-        Selection::Part(part) => Answer::Part(representation, part),
-        Selection::Unsatisfiable => Answer::RangeNotSatisfiable(representation),
-    }
-}
-
-/// What to answer to a `Range` that is not one range.
-#[cold]
-#[inline(never)]
-fn select_several(range: &[u8], representation: Rc<Representation>) -> Answer {
-    match range::select_several(range, representation.length()) {
-        SeveralSelection::Whole => Answer::Whole(representation),
-        SeveralSelection::Part(part) => Answer::Part(representation, part),
-        SeveralSelection::Parts(parts) => Answer::Parts(representation, Box::new(parts)),
-        SeveralSelection::Unsatisfiable => Answer::RangeNotSatisfiable(representation),
-    }
 }

@@ -76,11 +76,11 @@ impl<T: Transport> Connection<T> {
         let findings = self.inquiry.as_ref().map_or(&[][..], |inquiry| &inquiry.findings);
         let has_asked_enough = findings.len() >= ERRANDS_MAX;
         let asked = Asked { head, clock: &cx.clock, findings };
-        let refusal = match &cx.gate {
-            None => None,
-            Some(gate) => self.refusal(gate, &asked, &mut cx.site),
+        let answer = match &cx.gate {
+            None => cx.site.answer(&asked),
+            Some(gate) => self.answer_at_gate(gate, &asked, &mut cx.site),
         };
-        match refusal.unwrap_or_else(|| cx.site.answer(&asked)) {
+        match answer {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
@@ -91,20 +91,20 @@ impl<T: Transport> Connection<T> {
         true
     }
 
-    /// What the gate has against a request: a refusal, or that a password has to be verified first.
+    /// The answer to a request that the gate lets pass, or its refusal, or that a password has to be verified first.
     #[cold]
-    fn refusal(
+    fn answer_at_gate(
         &self,
         gate: &SharedGate,
         asked: &Asked<'_>,
         site: &mut Site,
-    ) -> Option<Result<Answer, Box<Task>>> {
+    ) -> Result<Answer, Box<Task>> {
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
         match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
-            Verdict::Pass => None,
-            Verdict::Refuse(status) => Some(site.complete(Answer::Refusal(status), asked)),
-            Verdict::Challenge(challenge) => Some(site.complete(Answer::Challenge(challenge), asked)),
-            Verdict::Verify(verification) => Some(Err(Box::new(Task::Verify(verification)))),
+            Verdict::Pass => site.answer(asked),
+            Verdict::Refuse(status) => site.complete(Answer::Refusal(status), asked),
+            Verdict::Challenge(challenge) => site.complete(Answer::Challenge(challenge), asked),
+            Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }
     }
 
@@ -145,23 +145,27 @@ impl<T: Transport> Connection<T> {
     fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
         let time = *cx.clock.log_time();
         let mut buffer;
-        let (peer, user) = match &cx.gate {
-            Some(gate) if cx.log.is_some() => {
-                buffer = [0; CREDENTIALS_BYTES_MAX];
-                let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
-                (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
-            }
-            _ => (self.peer.ip(), None),
+        let entry = if cx.log.is_some() {
+            let (peer, user) = match &cx.gate {
+                None => (self.peer.ip(), None),
+                Some(gate) => {
+                    buffer = [0; CREDENTIALS_BYTES_MAX];
+                    let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
+                    (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
+                }
+            };
+            Some(Entry {
+                peer,
+                user,
+                time: &time,
+                request_line,
+                status: reply.status.code(),
+                referer: fields.and_then(|fields| fields.get(Name::Referer)),
+                user_agent: fields.and_then(|fields| fields.get(Name::UserAgent)),
+            })
+        } else {
+            None
         };
-        let entry = cx.log.is_some().then(|| Entry {
-            peer,
-            user,
-            time: &time,
-            request_line,
-            status: reply.status.code(),
-            referer: fields.and_then(|fields| fields.get(Name::Referer)),
-            user_agent: fields.and_then(|fields| fields.get(Name::UserAgent)),
-        });
         match reply.file {
             Some(file) => self.output.append_file(file, reply.content_bytes, entry.as_ref(), cx),
             None => {

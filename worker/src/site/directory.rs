@@ -223,7 +223,7 @@ mod tests {
     use std::fs;
 
     use super::super::listing::{Column, Direction, Order, Settings};
-    use super::super::opening::Plan;
+    use super::super::plan::Plan;
     use super::super::release::Release;
     use super::super::resolve::Root;
     use super::*;

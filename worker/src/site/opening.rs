@@ -9,21 +9,19 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
-use protocol::media_type::MediaTypes;
 use rustix::fs::Stat;
 
 use super::digest::TagPolicy;
-use super::fields::{FieldPolicy, Paths, is_digested};
+use super::fields::{Paths, is_digested};
 use super::heads::{Description, Origin, Role};
-use super::listing;
 use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
 use super::manifest::Listed;
+use super::plan::Plan;
 use super::release::Release;
 use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
 use super::resource::Resource;
-use super::routes::Routes;
 use crate::decision::decided;
 
 /// What was opened.
@@ -67,29 +65,6 @@ pub struct OpenedFiles {
     pub possible: CodingSet,
     /// How, if there are any.
     pub recipe: Option<Recipe>,
-}
-
-/// How paths become resources, whatever the root.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// Names tried in order when a directory is asked for.
-    pub index: Vec<String>,
-    /// Whether `name` may stand for `name.html`.
-    pub clean_urls: bool,
-    /// Codings in which a file may lie beside the file itself, or instead of it.
-    pub precompressed: CodingSet,
-    /// Whether content is coded that is worth it and has not been coded beforehand.
-    pub compress: bool,
-    /// Where rules send requests.
-    pub routes: Routes,
-    /// Types of content that the operator knows better.
-    pub media_types: MediaTypes,
-    /// What entity tags are made of.
-    pub tags: TagPolicy,
-    /// What responses say besides.
-    pub fields: FieldPolicy,
-    /// How directories without an index file are listed, if they are.
-    pub listing: Option<listing::Settings>,
 }
 
 /// Opens what is in a release. Cheap to clone.
