@@ -4,13 +4,15 @@
 //! For helper threads: it takes as long as it takes.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::coding::Coding;
 use rustix::fs::{MemfdFlags, SealFlags};
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::heads::{Description, Role};
 use super::representation::Representation;
@@ -80,14 +82,12 @@ impl Making {
         self.represent(file.into())
     }
 
-    fn convert(&self, source: impl Read, out: &mut impl Write) -> io::Result<()> {
+    fn convert(&self, source: impl BufRead, out: &mut impl Write) -> io::Result<()> {
         let mut source: Box<dyn Read> = match self.from {
             Coding::Identity => Box::new(source),
             Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
             Coding::Brotli => Box::new(brotli::Decompressor::new(source, BUFFER_BYTES)),
-            Coding::Zstd => {
-                Box::new(ruzstd::decoding::StreamingDecoder::new(source).map_err(io::Error::other)?)
-            }
+            Coding::Zstd => Box::new(ZstdFrames::new(source)?),
         };
         match self.to {
             Coding::Identity => drop(io::copy(&mut source, out)?),
@@ -136,6 +136,55 @@ impl Read for Source<'_> {
         let bytes = rustix::io::pread(self.file, buffer, self.offset)?;
         self.offset += bytes as u64;
         Ok(bytes)
+    }
+}
+
+/// Decodes all frames of a zstd stream, one behind the other, and passes over those that hold no content (RFC 8878
+/// §3.1): the decoder itself knows of one.
+struct ZstdFrames<R> {
+    source: R,
+    decoder: FrameDecoder,
+}
+
+impl<R: BufRead> ZstdFrames<R> {
+    /// The stream must have a frame.
+    fn new(source: R) -> io::Result<Self> {
+        let mut frames = Self { source, decoder: FrameDecoder::new() };
+        if frames.begin_frame()? { Ok(frames) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// False: there is none.
+    fn begin_frame(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            let length = match self.decoder.init(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => u64::from(length),
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            if io::copy(&mut self.source.by_ref().take(length), &mut io::sink())? < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for ZstdFrames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.decoder.can_collect() == 0 {
+            if self.decoder.is_finished() {
+                if !self.begin_frame()? {
+                    return Ok(0);
+                }
+                continue;
+            }
+            let step = BlockDecodingStrategy::UptoBytes(buffer.len());
+            self.decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
+        }
+        self.decoder.read(buffer)
     }
 }
 
@@ -222,6 +271,28 @@ mod tests {
         }
         let coded = ruzstd::encoding::compress_to_vec(&*plain, ruzstd::encoding::CompressionLevel::Fastest);
         assert!(make(&coded, Coding::Zstd, Coding::Identity).unwrap() == plain);
+    }
+
+    #[test]
+    fn every_frame_of_a_zstd_stream_is_decoded() {
+        let frame = |text: &[u8]| {
+            ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+        };
+        let (one, other) = (vec![b'1'; 300_000], b"other".as_slice());
+        // Without content, 3 bytes long (RFC 8878 §3.1.2).
+        let skipped = b"\x50\x2a\x4d\x18\x03\0\0\0xyz".as_slice();
+        let table: [(&[&[u8]], Option<usize>); 6] = [
+            (&[&frame(&one), &frame(other)], Some(one.len() + other.len())),
+            (&[skipped, &frame(other), skipped, &frame(b""), &frame(other)], Some(2 * other.len())),
+            (&[skipped], None),
+            (&[], None),
+            (&[&frame(other), b"garbage"], None),
+            (&[&frame(other), skipped.get(..9).unwrap()], None),
+        ];
+        for (parts, length) in table {
+            let decoded = make(&parts.concat(), Coding::Zstd, Coding::Identity);
+            assert_eq!(decoded.ok().map(|content| content.len()), length, "{} parts", parts.len());
+        }
     }
 
     #[test]
