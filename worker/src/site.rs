@@ -185,14 +185,22 @@ impl Site {
             Answer::Refusal(status) => self.page(status, asked)?,
             answer => answer,
         };
-        if self.has_fields {
-            self.put_fields(&answer, asked.head.target);
-        }
+        self.put_fields(&answer, asked.head.target);
         Ok(answer)
+    }
+
+    /// The answer to a request that nobody has the time to decide about.
+    pub fn refuse(&mut self, status: Status, target: RequestTarget<'_>) -> Answer {
+        let answer = Answer::Refusal(status);
+        self.put_fields(&answer, target);
+        answer
     }
 
     /// A representation brings its fields with it; anything else gets them here.
     fn put_fields(&mut self, answer: &Answer, target: RequestTarget<'_>) {
+        if !self.has_fields {
+            return;
+        }
         let fields = &mut self.extras.fields;
         fields.clear();
         let (Answer::Redirect(_) | Answer::Refusal(_) | Answer::Options | Answer::RangeNotSatisfiable(_)) =
@@ -294,10 +302,11 @@ impl Site {
         match self.locate_by_key(Wanted::ErrorPage, asked) {
             Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
-            Err(Obstacle::Refused(_)) | Ok(Located::Directory) => {
+            Err(NOT_FOUND) | Ok(Located::Directory) if self.is_of_this_root(asked) => {
                 self.pages.is_missing(status, now_ms);
                 plain
             }
+            Err(Obstacle::Refused(_)) | Ok(Located::Directory) => plain,
         }
     }
 

@@ -61,7 +61,7 @@ impl<T: Transport> Connection<T> {
         let has_asked_enough = findings.len() >= ERRANDS_MAX;
         match cx.site.answer(&Asked { head, clock: &cx.clock, findings }) {
             Ok(answer) => self.put(head, &answer, cx),
-            Err(_) if has_asked_enough => self.put(head, &Answer::Refusal(UNAVAILABLE), cx),
+            Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
                 self.inquire(task);
                 return false;
@@ -95,6 +95,12 @@ impl<T: Transport> Connection<T> {
         self.http.respond(reply.file.is_some());
         self.has_long_tail |= reply.file.is_some();
         self.log(head.request_line, Some(&head.fields), reply, cx);
+    }
+
+    #[cold]
+    fn put_unavailable(&mut self, head: &RequestHead<'_>, cx: &mut Context) {
+        let answer = cx.site.refuse(UNAVAILABLE, head.target);
+        self.put(head, &answer, cx);
     }
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
@@ -175,7 +181,7 @@ impl<T: Transport> Connection<T> {
     /// Refuses the request whose head was kept, as nobody has the time for it, and goes on.
     pub(super) fn refuse_kept(&mut self, cx: &mut Context) -> Fate {
         self.with_kept_head(cx, |connection, head, cx| {
-            connection.put(head, &Answer::Refusal(UNAVAILABLE), cx);
+            connection.put_unavailable(head, cx);
             true
         })
     }

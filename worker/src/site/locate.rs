@@ -12,7 +12,7 @@ use super::cache::Hit;
 use super::making::Making;
 use super::opening::{Opened, Opening, Wanted};
 use super::representation::Representation;
-use super::resolve::{Obstacle, Patience};
+use super::resolve::{Obstacle, Patience, Root};
 use super::resource::{Offer, Resource};
 use super::{Asked, Site};
 use crate::clock::Clock;
@@ -23,6 +23,8 @@ use crate::cold::Task;
 pub struct Finding {
     /// The key.
     pub key: Box<[u8]>,
+    /// The root that was asked about; by now another one may be served.
+    pub root: Arc<Root>,
     /// What is there, or the status to refuse the request with.
     pub found: Result<Found, Status>,
 }
@@ -34,6 +36,8 @@ pub enum Found {
     Resource(Rc<Resource>),
     /// One of its representations, which had to be made.
     Made(Rc<Representation>),
+    /// One that cannot be made: there is still the file itself.
+    Unmade,
     /// A directory, though the path asked for a file.
     Directory,
 }
@@ -53,10 +57,16 @@ impl Site {
     /// Where a path leads that no fresh entry answers for as it was asked.
     pub(super) fn locate(&mut self, path: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let located = self.locate_decoded(path, asked);
-        if matches!(located, Err(NOT_FOUND)) {
+        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_root(asked) {
             self.missing.insert(path, asked.clock.now_ms());
         }
         located
+    }
+
+    /// Whether all that was found out for a request is about the root that is served now. If it is not, the request may
+    /// end on what it began on, but nothing that comes later must hear of it.
+    pub(super) fn is_of_this_root(&self, asked: &Asked<'_>) -> bool {
+        asked.findings.iter().all(|finding| Arc::ptr_eq(&finding.root, self.opener.root()))
     }
 
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
@@ -92,9 +102,10 @@ impl Site {
     /// What is at `self.path`, which is kept under `self.key`.
     pub(super) fn locate_by_key(&mut self, wanted: Wanted, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         (self.path_bytes, self.wanted) = (self.path.len(), wanted);
-        // Of two with the same key, the later one is about what was made of the earlier one.
-        if let Some(finding) = asked.findings.iter().rfind(|finding| *finding.key == *self.key) {
-            return self.locate_found(finding, asked);
+        // Of several, the last one is about what was made of the others.
+        let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
+        if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
+            return located;
         }
         let clock = asked.clock;
         let known = match self.cache.get(&self.key, clock.now_ms()) {
@@ -128,13 +139,15 @@ impl Site {
     }
 
     /// What somebody who may wait has found out for this very request, whatever the cache has made of it.
-    fn locate_found(&mut self, finding: &Finding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        match &finding.found {
+    fn locate_found(&mut self, finding: &Finding, asked: &Asked<'_>) -> Option<Result<Located, Obstacle>> {
+        Some(match &finding.found {
             Ok(Found::Resource(resource)) => self.choose(resource, asked),
             Ok(Found::Made(representation)) => Ok(Located::File(Rc::clone(representation))),
+            // The file may have changed while it was read: it is looked at as if for the first time.
+            Ok(Found::Unmade) => return None,
             Ok(Found::Directory) => Ok(Located::Directory),
             Err(status) => Err(Obstacle::Refused(*status)),
-        }
+        })
     }
 
     /// The representation that suits the client.
@@ -149,12 +162,19 @@ impl Site {
     fn make(&mut self, resource: &Resource, coding: Coding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let making = resource.making(&self.key, coding, asked.clock.unix_s());
         let making = making.ok_or(Obstacle::Refused(Status::InternalServerError))?;
+        let is_unmade =
+            |finding: &Finding| *finding.key == *self.key && matches!(finding.found, Ok(Found::Unmade));
+        if asked.findings.iter().any(is_unmade) {
+            return unmade(resource);
+        }
         if self.patience == Patience::Never {
             self.making = Some(Box::new(making));
             return Err(Obstacle::Cold);
         }
-        let made = making.run().map_err(|_| Obstacle::Refused(Status::InternalServerError))?;
-        let made = Rc::new(made);
+        let Ok(made) = making.run().map(Rc::new) else {
+            self.cache.renounce(&making);
+            return unmade(resource);
+        };
         self.cache.add_made(&making, &made);
         Ok(Located::File(made))
     }
@@ -200,17 +220,33 @@ impl Site {
             Ok(Opened::Directory | Opened::Unchanged) => Ok(Found::Directory),
             Err(status) => Err(status),
         };
-        if !Arc::ptr_eq(opening.opener.root(), self.opener.root()) {
-            return Finding { key: opening.key, found };
-        }
-        match &found {
+        let Opening { key, opener, .. } = opening;
+        let root = Arc::clone(opener.root());
+        let found =
+            if Arc::ptr_eq(&root, self.opener.root()) { self.keep(&key, found, clock) } else { found };
+        Finding { key, root, found }
+    }
+
+    /// Keeps what is at a path; or, if that is what was there before, keeps that, with all that was made of it.
+    fn keep(&mut self, key: &[u8], found: Result<Found, Status>, clock: &Clock) -> Result<Found, Status> {
+        let now_ms = clock.now_ms();
+        match found {
             Ok(Found::Resource(resource)) => {
-                self.cache.insert(&opening.key, Rc::clone(resource), clock.now_ms());
+                if let Some(Hit::Fresh(known) | Hit::Stale(known)) = self.cache.get(key, now_ms)
+                    && known.is_same_as(&resource)
+                {
+                    self.cache.confirm(key, now_ms);
+                    return Ok(Found::Resource(known));
+                }
+                self.cache.insert(key, Rc::clone(&resource), now_ms);
+                Ok(Found::Resource(resource))
             }
-            Err(_) => self.cache.remove(&opening.key),
-            Ok(_) => {}
+            Err(status) => {
+                self.cache.remove(key);
+                Err(status)
+            }
+            other => other,
         }
-        Finding { key: opening.key, found }
     }
 
     /// Takes in what was made elsewhere. What cannot be made is not offered again until the file changes.
@@ -223,11 +259,125 @@ impl Site {
             }
             None => {
                 self.cache.renounce(&making);
-                // Without a coding there is still the file itself; without the file itself there is nothing.
                 let is_vital = making.to == Coding::Identity;
-                Err(if is_vital { Status::InternalServerError } else { Status::ServiceUnavailable })
+                if is_vital { Err(Status::InternalServerError) } else { Ok(Found::Unmade) }
             }
         };
-        Finding { key: making.key, found }
+        Finding { key: making.key, root: Arc::clone(self.opener.root()), found }
+    }
+}
+
+/// Without a coding there is still the file itself; without the file itself there is nothing.
+fn unmade(resource: &Resource) -> Result<Located, Obstacle> {
+    let itself = resource.get(Coding::Identity).map(|itself| Located::File(Rc::clone(itself)));
+    itself.ok_or(Obstacle::Refused(Status::InternalServerError))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use protocol::http1::head::FieldLines;
+    use protocol::target::RequestTarget;
+    use protocol::{Http1, Limits};
+
+    use super::*;
+    use crate::settings::{SiteSettings, Symlinks};
+    use crate::site::fields::{FieldPolicy, FieldRule};
+    use crate::site::opening::{Opener, Plan};
+    use crate::site::{Answer, Root};
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn directory(files: &[&str]) -> (tempfile::TempDir, Arc<Root>) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in files {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        let root = Arc::new(Root::open(directory.path(), Symlinks::Inside).unwrap());
+        (directory, root)
+    }
+
+    fn site(root: &Arc<Root>) -> Site {
+        let rule = FieldRule {
+            paths: Some("/private/**".parse().unwrap()),
+            name: "X-Private".into(),
+            value: "yes".into(),
+        };
+        let fields = FieldPolicy { rules: vec![rule], ..FieldPolicy::default() };
+        let settings = SiteSettings {
+            root: "/".into(),
+            plan: Plan { fields, ..Plan::default() }.into(),
+            spa: None,
+            error_pages: vec![(Status::NotFound, "404.html".to_owned())],
+            hidden: false,
+            symlinks: Symlinks::Inside,
+            open_files_max: 16,
+            memory_bytes_max: 1 << 20,
+            check_interval_ms: HOUR_MS,
+        };
+        Site::new(settings, Arc::clone(root), Patience::MayWait)
+    }
+
+    fn ask(site: &mut Site, path: &str, clock: &Clock, findings: &[Finding]) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut lines = FieldLines::new();
+        let limits =
+            Limits { head_bytes_max: 1_000, target_bytes_max: 1_000, fields_max: 10, content_bytes_max: 0 };
+        let received = Http1::new().receive_head(request.as_bytes(), &mut lines, &limits);
+        let (head, _) = received.unwrap().unwrap();
+        site.answer(&Asked { head: &head, clock, findings }).unwrap()
+    }
+
+    fn opening(root: &Arc<Root>, key: &str) -> Opening {
+        let opener = Opener::new(Arc::clone(root), Arc::default());
+        let path = key.trim_start_matches('/').into();
+        Opening { key: key.as_bytes().into(), path, wanted: Wanted::File, unix_s: i64::MAX, opener }
+    }
+
+    #[test]
+    fn what_was_missing_below_another_root_is_not_believed_to_be_missing_below_this_one() {
+        let (_empty, old) = directory(&[]);
+        let (_full, new) = directory(&["a", "404.html"]);
+        let mut site = site(&old);
+        let clock = Clock::fixed(5_000, 1_000_000_000);
+        let missing = |site: &mut Site, key| site.admit(opening(&old, key), Err(Status::NotFound), &clock);
+        // One helper is done just before the root is replaced, the other one after it.
+        let early = missing(&mut site, "/a");
+        site.replace_root(new);
+        let late = missing(&mut site, "\0!404.html");
+        let ended = ask(&mut site, "/a", &clock, &[early, late]);
+        assert!(matches!(ended, Answer::Refusal(Status::NotFound)), "{ended:?}");
+        assert!(matches!(ask(&mut site, "/a", &clock, &[]), Answer::Whole(_)));
+        assert!(matches!(ask(&mut site, "/b", &clock, &[]), Answer::Page(Status::NotFound, _)));
+    }
+
+    #[test]
+    fn what_is_opened_again_and_has_not_changed_is_kept_with_all_that_was_made_of_it() {
+        let (directory, root) = directory(&["a"]);
+        let mut site = site(&root);
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut admit = || {
+            let mut opening = opening(&root, "/a");
+            let opened = opening.run();
+            match site.admit(opening, opened, &clock).found {
+                Ok(Found::Resource(resource)) => resource,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, again) = (admit(), admit());
+        assert!(Rc::ptr_eq(&first, &again));
+        fs::write(directory.path().join("a"), "longer").unwrap();
+        assert!(!Rc::ptr_eq(&first, &admit()));
+    }
+
+    #[test]
+    fn a_refusal_has_the_fields_of_its_own_path() {
+        let (_directory, root) = directory(&[]);
+        let mut site = site(&root);
+        for (path, line) in [(&b"/private/a"[..], &b"X-Private: yes\r\n"[..]), (b"/public", b"")] {
+            site.refuse(Status::ServiceUnavailable, RequestTarget::Origin { path, query: None });
+            assert_eq!(site.extras().fields, line);
+        }
     }
 }

@@ -247,6 +247,12 @@ impl Representation {
         self.is_settled && self.stamp == Stamp::of(stat)
     }
 
+    /// Whether `later` was made of the very version that this representation was made of.
+    #[must_use]
+    pub fn is_same_as(&self, later: &Self) -> bool {
+        self.is_settled && self.stamp == later.stamp
+    }
+
     /// Whether the whole content can be sent as what it was: from memory, or because the file behind the
     /// descriptor is unchanged. Where fstat(2) may wait, this is what the kernel remembers; whoever reads the file
     /// asks again.

@@ -134,6 +134,15 @@ impl Resource {
         self.get(making.from).is_some_and(|source| source.is_of(&making.source))
     }
 
+    /// Whether it was found as the same versions of the same files, as far as can be told.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.found == other.found
+            && self.found.iter().all(|coding| {
+                self.get(coding).zip(other.get(coding)).is_some_and(|(own, other)| own.is_same_as(other))
+            })
+    }
+
     /// Open files that it holds.
     #[must_use]
     pub fn files(&self) -> usize {
