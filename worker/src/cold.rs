@@ -22,7 +22,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::errands::ErrandId;
-use crate::site::making::Making;
+use crate::site::making::{Making, Unmade};
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Representation;
 use crate::throttle;
@@ -114,7 +114,7 @@ pub enum Outcome {
     /// A path was opened, or refused.
     Opened(Box<Opening>, Result<Opened, Status>),
     /// A representation was made, or could not be.
-    Made(Box<Making>, Option<Box<Representation>>),
+    Made(Box<Making>, Result<Box<Representation>, Unmade>),
     /// The file is in memory as far as this offset.
     Warmed(u64),
     /// The bytes; fewer than were asked for if the file ends before.
@@ -307,11 +307,14 @@ impl Task {
                 Outcome::Opened(opening, opened)
             }
             Self::Make(making) => {
-                let made = making.run().inspect_err(|error| {
-                    let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
-                    tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                let made = making.run().inspect_err(|error| match error {
+                    Unmade::Never(_) => {
+                        let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
+                        tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                    }
+                    Unmade::NotNow(_) => throttle::FILES.error(error, "cannot code or decode a file for now"),
                 });
-                Outcome::Made(making, made.ok().map(Box::new))
+                Outcome::Made(making, made.map(Box::new))
             }
             Self::Warm(window) => match window.warm(scratch) {
                 Ok(()) => Outcome::Warmed(window.offset.saturating_add(window.bytes)),
@@ -339,6 +342,7 @@ mod tests {
     use protocol::coding::Coding;
 
     use super::*;
+    use crate::site::allowance::Allowance;
     use crate::site::making::Recipe;
     use crate::site::stamp::Stamp;
 
@@ -421,6 +425,7 @@ mod tests {
                 from: Coding::Identity,
                 to: Coding::Brotli,
                 recipe,
+                allowance: Allowance::new(1 << 30),
                 unix_s: 0,
             };
             helpers.submit(&claim, Task::Make(Box::new(making)), &inbox).unwrap();
@@ -428,7 +433,7 @@ mod tests {
         helpers.submit(&claim, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(1))));
         for _ in 0..makings {
-            assert!(matches!(wait(&inbox), (_, Outcome::Made(_, Some(_)))));
+            assert!(matches!(wait(&inbox), (_, Outcome::Made(_, Ok(_)))));
         }
     }
 

@@ -4,6 +4,7 @@
 //! touches a socket, knows nothing of connections, and does not wait for a disk: what would have to wait is
 //! handed back as an [`Opening`], and what came of it is taken in by [`Site::admit`].
 
+pub mod allowance;
 pub mod cache;
 pub mod fields;
 pub mod heads;
@@ -34,11 +35,12 @@ use crate::cold::Task;
 use crate::fault::Fault;
 use crate::parts::Boundaries;
 use crate::settings::SiteSettings;
+use allowance::Allowance;
 use cache::{Cache, Hit};
 use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
-use making::Making;
+use making::{LENT_BYTES_MAX, Making};
 use missing::Missing;
 use opening::{Opener, Wanted};
 use pages::Pages;
@@ -106,6 +108,8 @@ pub struct Site {
     key: Vec<u8>,
     /// What has to be made before the last request can be answered.
     making: Option<Box<Making>>,
+    /// What that takes its memory from.
+    allowance: Arc<Allowance>,
     /// Whether the operator wants any fields.
     has_fields: bool,
     extras: Extras,
@@ -139,6 +143,7 @@ impl Site {
             wanted: Wanted::File,
             key: Vec::new(),
             making: None,
+            allowance: Allowance::new(LENT_BYTES_MAX.saturating_add(settings.memory_bytes_max as u64)),
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
             settings,

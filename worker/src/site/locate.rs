@@ -9,7 +9,7 @@ use protocol::target::{self, DecodedPath};
 use protocol::{Status, accept};
 
 use super::cache::Hit;
-use super::making::Making;
+use super::making::{Making, Unmade};
 use super::opening::{Opened, Opening, Wanted};
 use super::representation::Representation;
 use super::resolve::{Obstacle, Patience, Root};
@@ -160,23 +160,36 @@ impl Site {
     }
 
     fn make(&mut self, resource: &Resource, coding: Coding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        let making = resource.making(&self.key, coding, asked.clock.unix_s());
+        let making = resource.making(&self.key, coding, &self.allowance, asked.clock.unix_s());
         let making = making.ok_or(Obstacle::Refused(Status::InternalServerError))?;
         let is_unmade =
             |finding: &Finding| *finding.key == *self.key && matches!(finding.found, Ok(Found::Unmade));
         if asked.findings.iter().any(is_unmade) {
-            return unmade(resource);
+            return itself(resource, Status::InternalServerError);
         }
         if self.patience == Patience::Never {
             self.making = Some(Box::new(making));
             return Err(Obstacle::Cold);
         }
-        let Ok(made) = making.run().map(Rc::new) else {
-            self.cache.renounce(&making);
-            return unmade(resource);
-        };
-        self.cache.add_made(&making, &made);
-        Ok(Located::File(made))
+        match making.run().map(Rc::new) {
+            Ok(made) => {
+                self.cache.add_made(&making, &made);
+                Ok(Located::File(made))
+            }
+            Err(unmade) => itself(resource, self.go_without(&making, &unmade)),
+        }
+    }
+
+    /// What can never be made is not offered again until the file changes. Yields the status to refuse those with who
+    /// can get nothing else.
+    fn go_without(&mut self, making: &Making, unmade: &Unmade) -> Status {
+        match unmade {
+            Unmade::Never(_) => {
+                self.cache.renounce(making);
+                Status::InternalServerError
+            }
+            Unmade::NotNow(_) => Status::ServiceUnavailable,
+        }
     }
 
     /// The key is the path as asked for, if that is also how it is decoded. Any other spelling shares one key
@@ -249,18 +262,17 @@ impl Site {
         }
     }
 
-    /// Takes in what was made elsewhere. What cannot be made is not offered again until the file changes.
-    pub fn admit_made(&mut self, making: Making, made: Option<Box<Representation>>) -> Finding {
+    /// Takes in what was made elsewhere.
+    pub fn admit_made(&mut self, making: Making, made: Result<Box<Representation>, Unmade>) -> Finding {
         let found = match made {
-            Some(made) => {
+            Ok(made) => {
                 let made = Rc::from(made);
                 self.cache.add_made(&making, &made);
                 Ok(Found::Made(made))
             }
-            None => {
-                self.cache.renounce(&making);
-                let is_vital = making.to == Coding::Identity;
-                if is_vital { Err(Status::InternalServerError) } else { Ok(Found::Unmade) }
+            Err(unmade) => {
+                let status = self.go_without(&making, &unmade);
+                if making.to == Coding::Identity { Err(status) } else { Ok(Found::Unmade) }
             }
         };
         Finding { key: making.key, root: Arc::clone(self.opener.root()), found }
@@ -268,9 +280,9 @@ impl Site {
 }
 
 /// Without a coding there is still the file itself; without the file itself there is nothing.
-fn unmade(resource: &Resource) -> Result<Located, Obstacle> {
+fn itself(resource: &Resource, otherwise: Status) -> Result<Located, Obstacle> {
     let itself = resource.get(Coding::Identity).map(|itself| Located::File(Rc::clone(itself)));
-    itself.ok_or(Obstacle::Refused(Status::InternalServerError))
+    itself.ok_or(Obstacle::Refused(otherwise))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //!
 //! For helper threads: it takes as long as it takes.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::allowance::Allowance;
 use super::heads::{Description, Role};
 use super::representation::Representation;
 use super::resolve::Patience;
@@ -26,6 +28,8 @@ pub const CODED_BYTES_MIN: u64 = 1 << 10;
 pub const CODED_BYTES_MAX: u64 = 8 << 20;
 /// Most bytes that content may have once it is decoded: a few bytes can stand for any number.
 const DECODED_BYTES_MAX: u64 = 64 << 20;
+/// What the content that clients still hold may take, beside that which is cached.
+pub const LENT_BYTES_MAX: u64 = 2 * DECODED_BYTES_MAX;
 /// How hard to try: the quality from which on brotli takes much longer for little, and the usual one of gzip.
 const BROTLI_QUALITY: u32 = 5;
 /// Window of brotli, as a power of two.
@@ -56,9 +60,29 @@ pub struct Making {
     pub to: Coding,
     /// What else goes into it.
     pub recipe: Recipe,
+    /// What it takes its memory from.
+    pub allowance: Arc<Allowance>,
     /// The time of the request.
     pub unix_s: i64,
 }
+
+/// Why a representation was not made.
+#[derive(Debug)]
+pub enum Unmade {
+    /// This version of the file cannot be coded or decoded.
+    Never(io::Error),
+    /// There is no memory or no descriptor for it, or the file has become another version meanwhile.
+    NotNow(io::Error),
+}
+
+impl fmt::Display for Unmade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Never(error) | Self::NotNow(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl std::error::Error for Unmade {}
 
 impl Making {
     /// Makes it.
@@ -66,20 +90,21 @@ impl Making {
     /// # Errors
     /// When the source cannot be read, is not what it should be, or has become another version meanwhile, when what
     /// comes out is too long, or when there is no memory.
-    pub fn run(&self) -> io::Result<Representation> {
-        let file =
-            File::from(rustix::fs::memfd_create("oneloop", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    pub fn run(&self) -> Result<Representation, Unmade> {
+        let file = memory_file().map_err(Unmade::NotNow)?;
+        let room = self.allowance.free_bytes().min(DECODED_BYTES_MAX);
         let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
-        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room: DECODED_BYTES_MAX };
-        self.convert(source, &mut out)?;
-        out.flush()?;
+        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room };
+        let converted = self.convert(source, &mut out).and_then(|()| out.flush());
         drop(out);
         // Asked for after the bytes were read: whatever they were, they were it before this.
-        if Stamp::asked_for(self.source.as_fd())? != self.stamp {
-            return Err(io::Error::other("it changed while it was read"));
+        let is_intact = Stamp::asked_for(self.source.as_fd()).is_ok_and(|stamp| stamp == self.stamp);
+        match converted {
+            _ if !is_intact => Err(Unmade::NotNow(io::Error::other("it changed while it was read"))),
+            Err(error) if room < DECODED_BYTES_MAX => Err(Unmade::NotNow(error)),
+            Err(error) => Err(Unmade::Never(error)),
+            Ok(()) => self.represent(file).map_err(Unmade::NotNow),
         }
-        rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
-        self.represent(file.into())
     }
 
     fn convert(&self, source: impl BufRead, out: &mut impl Write) -> io::Result<()> {
@@ -109,8 +134,11 @@ impl Making {
         Ok(())
     }
 
-    fn represent(&self, file: OwnedFd) -> io::Result<Representation> {
+    fn represent(&self, file: File) -> io::Result<Representation> {
+        rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
         let stat = rustix::fs::fstat(&file)?;
+        let bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        let share = self.allowance.take(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let description = Description {
             name: &self.recipe.name,
             coding: self.to,
@@ -120,9 +148,15 @@ impl Making {
             made_of: Some(self.stamp),
             unix_s: self.unix_s,
         };
-        Representation::new(file, &stat, &description, true, Patience::MayWait)
-            .map_err(|_| io::Error::other("what was made cannot be read"))
+        let mut made = Representation::new(file.into(), &stat, &description, true, Patience::MayWait)
+            .map_err(|_| io::Error::other("what was made cannot be read"))?;
+        made.count_against(share);
+        Ok(made)
     }
+}
+
+fn memory_file() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("oneloop", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into())
 }
 
 /// Reads a file that others read, too.
@@ -196,10 +230,9 @@ struct Bounded<W> {
 
 impl<W: Write> Write for Bounded<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.room = self
-            .room
-            .checked_sub(buffer.len() as u64)
-            .ok_or_else(|| io::Error::other("it is too long once it is decoded"))?;
+        self.room = self.room.checked_sub(buffer.len() as u64).ok_or_else(|| {
+            io::Error::other("it is too long once it is decoded, or there is no memory for it")
+        })?;
         self.out.write_all(buffer)?;
         Ok(buffer.len())
     }
@@ -252,8 +285,10 @@ mod tests {
     fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {
         let (source, stamp) = stored(bytes);
         let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
-        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: i64::MAX };
-        let made = making.run()?;
+        let allowance = Allowance::new(LENT_BYTES_MAX);
+        let making =
+            Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: i64::MAX };
+        let made = making.run().map_err(io::Error::other)?;
         assert_eq!(made.coding(), to);
         let mut content = vec![0; usize::try_from(made.length()).unwrap()];
         rustix::io::pread(made.file(), &mut content, 0)?;
@@ -315,8 +350,23 @@ mod tests {
         let (_other, stamp) = stored(b"other");
         let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
         let (from, to) = (Coding::Identity, Coding::Gzip);
-        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: 0 };
-        assert!(making.run().is_err());
+        let allowance = Allowance::new(LENT_BYTES_MAX);
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: 0 };
+        assert!(matches!(making.run(), Err(Unmade::NotNow(_))));
+    }
+
+    #[test]
+    fn what_was_made_takes_memory_for_as_long_as_anybody_holds_it() {
+        let coded = make(&[7; 50_000], Coding::Identity, Coding::Gzip).unwrap();
+        let (source, stamp) = stored(&coded);
+        let recipe = Recipe { name: b"a.js".as_slice().into(), fields: Bytes::new() };
+        let (from, to, allowance) = (Coding::Gzip, Coding::Identity, Allowance::new(120_000));
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: 0 };
+        let mut held = vec![making.run().unwrap(), making.run().unwrap()];
+        assert_eq!((held[0].memory_bytes(), making.allowance.free_bytes()), (50_000, 20_000));
+        assert!(matches!(making.run(), Err(Unmade::NotNow(_))));
+        held.pop();
+        assert!(making.run().is_ok());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::allowance::Share;
 use super::heads::{Description, Heads, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
 use super::resolve::{Obstacle, Patience};
@@ -43,7 +44,8 @@ pub struct Representation {
     is_cold: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
-    is_made: bool,
+    /// What it takes of the memory for what is made. What was found takes none.
+    share: Option<Share>,
     validators: Validators,
     /// All of the content: there from the beginning if it is small.
     memory: OnceCell<Bytes>,
@@ -76,7 +78,7 @@ impl Representation {
             is_cold: Cell::new(false),
             stamp,
             is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= description.unix_s,
-            is_made: description.made_of.is_some(),
+            share: None,
             validators,
             memory: memory.map_or_else(OnceCell::new, OnceCell::from),
             parts_bytes: Cell::new(0),
@@ -157,6 +159,11 @@ impl Representation {
         Arc::ptr_eq(&self.file, file)
     }
 
+    /// It was made, and takes that share of the memory for that.
+    pub fn count_against(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
     /// Lets helpers close the file, if that may have to wait.
     pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
         if let Some(file) = Arc::get_mut(&mut self.file).filter(|_| self.residency == Residency::Distrusted) {
@@ -235,9 +242,8 @@ impl Representation {
     /// Bytes of memory that this representation holds. What was made lies nowhere else.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let made_bytes =
-            if self.is_made { usize::try_from(self.stamp.size()).unwrap_or(usize::MAX) } else { 0 };
-        made_bytes + self.memory.get().map_or(0, Bytes::len)
+        let made_bytes = self.share.as_ref().map_or(0, Share::bytes);
+        usize::try_from(made_bytes).unwrap_or(usize::MAX) + self.memory.get().map_or(0, Bytes::len)
     }
 
     /// Whether `stat` shows the very version that this representation was made of. One that was made too soon

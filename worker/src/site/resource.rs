@@ -5,10 +5,12 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::Fields;
 use protocol::coding::{self, Choice, Coding, CodingSet};
 
+use super::allowance::Allowance;
 use super::making::{Making, Recipe};
 use super::opening::OpenedFiles;
 use super::representation::Representation;
@@ -96,7 +98,7 @@ impl Resource {
 
     /// What has to be done to have this coding.
     #[must_use]
-    pub fn making(&self, key: &[u8], to: Coding, unix_s: i64) -> Option<Making> {
+    pub fn making(&self, key: &[u8], to: Coding, allowance: &Arc<Allowance>, unix_s: i64) -> Option<Making> {
         let from = self
             .found
             .iter()
@@ -110,6 +112,7 @@ impl Resource {
             from,
             to,
             recipe: self.recipe.clone()?,
+            allowance: Arc::clone(allowance),
             unix_s,
         })
     }
