@@ -98,6 +98,28 @@ fn a_change_is_coded_anew() {
 }
 
 #[test]
+fn what_changes_before_it_is_coded_is_sent_as_it_is_by_then() {
+    for helpers in ["4", "0"] {
+        let mut text = text();
+        let tree = Tree::new(&[("a.txt", &text)]);
+        let server =
+            Server::start(&["-x", "-t", "1", "--helpers", helpers, "--cache-check", "1h"], tree.root());
+        let mut client = server.connect();
+        assert!(accepting(&mut client, "/a.txt", "identity").content == text);
+        // In place, so that the file which is open is the one that changes.
+        text[..4].copy_from_slice(b"LINE");
+        tree.write("a.txt", &text);
+        let changed = accepting(&mut client, "/a.txt", "gzip");
+        assert_eq!(changed.status, 200, "{helpers} helpers");
+        if changed.field("Content-Encoding").is_none() {
+            assert!(changed.content == text, "{helpers} helpers");
+        }
+        assert!(accepting(&mut client, "/a.txt", "identity").content == text, "{helpers} helpers");
+        assert_eq!(accepting(&mut client, "/a.txt", "gzip").require("Content-Encoding"), "gzip");
+    }
+}
+
+#[test]
 fn a_file_that_lies_there_coded_only_is_decoded_for_those_who_need_it() {
     let test = "making::a_file_that_lies_there_coded_only_is_decoded_for_those_who_need_it";
     let text = text();

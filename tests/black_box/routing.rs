@@ -14,6 +14,9 @@ fn a_page_is_found_without_its_extension() {
         ("dir/index.html", b"index"),
         ("dir.html", b"beside"),
         ("v1.2.html", b"dots"),
+        ("docs.html", b"docs"),
+        ("docs/part.html", b"part"),
+        ("bare/part.html", b"part"),
     ]);
     let server = Server::start(&[], tree.root());
     let mut client = server.connect();
@@ -23,13 +26,17 @@ fn a_page_is_found_without_its_extension() {
         ("/both", "exact"),
         ("/v1.2", "dots"),
         ("/dir/", "index"),
+        ("/docs", "docs"),
+        ("/docs/part", "part"),
     ] {
         let response = client.get(target);
         assert_eq!((response.status, response.content.as_slice()), (200, content.as_bytes()), "{target}");
     }
     assert_eq!(client.get("/about").require("Content-Type"), "text/html; charset=utf-8");
-    let directory = client.get("/dir");
-    assert_eq!((directory.status, directory.require("Location")), (301, "/dir/"));
+    for (target, location) in [("/dir", "/dir/"), ("/bare", "/bare/")] {
+        let directory = client.get(target);
+        assert_eq!((directory.status, directory.require("Location")), (301, location));
+    }
     for target in ["/about/", "/abou", "/about.htm", "/.html", "/dir/about"] {
         assert_eq!(client.get(target).status, 404, "{target}");
     }

@@ -7,28 +7,28 @@
 //!
 //! A helper knows nothing of connections and never touches a socket. Who waits for what is in `errands`.
 
+mod window;
+
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use protocol::Status;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::errands::ErrandId;
 use crate::gate::Verification;
 use crate::site::directory::Enumeration;
-use crate::site::making::Making;
+use crate::site::making::{Making, Unmade};
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Representation;
-use crate::site::stamp::Stamp;
 use crate::throttle;
+pub use window::Window;
 
 /// Tasks that may wait for a helper, of all workers together.
 const QUEUE_MAX: usize = 4096;
@@ -38,11 +38,6 @@ const INBOX_MAX: usize = 4096;
 pub const WARM_BYTES: u64 = 1 << 20;
 /// How much of a file is read at once where the kernel must not send it.
 pub const READ_BYTES: u64 = 256 << 10;
-/// How far ahead the kernel is asked to read on by itself, while what was read is being sent.
-const AHEAD_BYTES: u64 = 2 << 20;
-/// How much the kernel is asked for at once: of a longer request it would leave out the rest (readahead(2); 128 KiB
-/// is what it takes by default). Each is a read of its own, and they are under way side by side.
-const AHEAD_STEP_BYTES: u64 = 128 << 10;
 /// Bytes copied at once to bring a file into memory.
 const SCRATCH_BYTES: usize = 128 << 10;
 
@@ -102,22 +97,6 @@ impl Drop for SharedFile {
     }
 }
 
-/// A part of a file.
-#[derive(Clone, Debug)]
-pub struct Window {
-    /// The file.
-    pub file: Arc<SharedFile>,
-    /// What it was when its length was promised.
-    pub stamp: Stamp,
-    /// Whether this is where the response begins: then the file must be the very version that was promised.
-    /// Afterwards it may grow, as logs do, but neither shrink nor be written anew.
-    pub is_first: bool,
-    /// Where the part begins.
-    pub offset: u64,
-    /// How long it is.
-    pub bytes: u64,
-}
-
 /// What a helper is to do.
 #[derive(Clone, Debug)]
 pub enum Task {
@@ -143,7 +122,7 @@ pub enum Outcome {
     /// A directory was listed, or refused.
     Listed(Box<Enumeration>, Result<Box<Representation>, Status>),
     /// A representation was made, or could not be.
-    Made(Box<Making>, Option<Box<Representation>>),
+    Made(Box<Making>, Result<Box<Representation>, Unmade>),
     /// A password was verified: whether it is right.
     Verified(Box<Verification>, bool),
     /// The file is in memory as far as this offset.
@@ -190,15 +169,19 @@ impl Inbox {
 /// The helper threads.
 pub struct Helpers {
     jobs: ArrayQueue<Job>,
+    /// Jobs that take a processor, and long: not all helpers do these at once, so that files are opened meanwhile.
+    makings: ArrayQueue<Job>,
+    makers: AtomicUsize,
+    makers_max: usize,
     /// Files to be closed: no more than there can be descriptors.
     closing: SegQueue<OwnedFd>,
-    /// Counts both, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
+    /// Counts all of them, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
     semaphore: OwnedFd,
 }
 
 impl std::fmt::Debug for Helpers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (jobs, closing) = (self.jobs.len(), self.closing.len());
+        let (jobs, closing) = (self.jobs.len() + self.makings.len(), self.closing.len());
         f.debug_struct("Helpers").field("jobs", &jobs).field("closing", &closing).finish_non_exhaustive()
     }
 }
@@ -211,8 +194,14 @@ impl Helpers {
     /// When the kernel refuses an eventfd or a thread.
     pub fn start(threads: usize) -> io::Result<Arc<Self>> {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
-        let helpers =
-            Arc::new(Self { jobs: ArrayQueue::new(QUEUE_MAX), closing: SegQueue::new(), semaphore });
+        let helpers = Arc::new(Self {
+            jobs: ArrayQueue::new(QUEUE_MAX),
+            makings: ArrayQueue::new(QUEUE_MAX),
+            makers: AtomicUsize::new(0),
+            makers_max: (threads / 2).max(1),
+            closing: SegQueue::new(),
+            semaphore,
+        });
         for index in 0..threads {
             let helpers = Arc::clone(&helpers);
             thread::Builder::new().name(format!("helper-{index}")).spawn(move || helpers.help())?;
@@ -238,7 +227,8 @@ impl Helpers {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
-        self.jobs.push(job).map_err(|job| job.task)?;
+        let queue = if matches!(job.task, Task::Make(_)) { &self.makings } else { &self.jobs };
+        queue.push(job).map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
         self.wake_one();
         Ok(())
@@ -254,25 +244,47 @@ impl Helpers {
         let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
     }
 
-    /// Does jobs and closes files in turn: so neither waits for all of the other, and no more files are opened
-    /// than are closed.
+    /// Does jobs, makes representations and closes files in turn: so none waits for all of the others, and no more
+    /// files are opened than are closed.
     fn help(self: &Arc<Self>) {
         let mut scratch = vec![0; SCRATCH_BYTES];
-        let mut is_close_next = false;
+        let mut turn = 0_usize;
         loop {
             let mut count = [0; 8];
             if matches!(rustix::io::read(&self.semaphore, &mut count), Err(error) if error != Errno::INTR) {
                 return;
             }
-            is_close_next = !is_close_next;
-            if is_close_next && self.close_one() {
-                continue;
-            }
-            match self.jobs.pop() {
-                Some(job) => self.work(job, &mut scratch),
-                None => drop(self.close_one()),
+            turn = turn.wrapping_add(1);
+            for kind in 0..3 {
+                let is_done = match (turn % 3 + kind) % 3 {
+                    0 => self.close_one(),
+                    1 => self.jobs.pop().map(|job| self.work(job, &mut scratch)).is_some(),
+                    _ => self.make_one(&mut scratch),
+                };
+                if is_done {
+                    break;
+                }
             }
         }
+    }
+
+    /// Whether there was a representation to be made, and a helper more that may do it.
+    fn make_one(self: &Arc<Self>, scratch: &mut [u8]) -> bool {
+        let more = |makers: usize| (makers < self.makers_max).then_some(makers + 1);
+        if self.makings.is_empty()
+            || self.makers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err()
+        {
+            return false;
+        }
+        let job = self.makings.pop();
+        let is_done = job.map(|job| self.work(job, scratch)).is_some();
+        self.makers.fetch_sub(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        // Who was turned away above has used up a count for nothing: it is given back.
+        if !self.makings.is_empty() {
+            self.wake_one();
+        }
+        is_done
     }
 
     /// Whether there was a file to be closed.
@@ -312,11 +324,14 @@ impl Task {
                 Outcome::Listed(enumeration, listed)
             }
             Self::Make(making) => {
-                let made = making.run().inspect_err(|error| {
-                    let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
-                    tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                let made = making.run().inspect_err(|error| match error {
+                    Unmade::Never(_) => {
+                        let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
+                        tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                    }
+                    Unmade::NotNow(_) => throttle::FILES.error(error, "cannot code or decode a file for now"),
                 });
-                Outcome::Made(making, made.ok().map(Box::new))
+                Outcome::Made(making, made.map(Box::new))
             }
             Self::Verify(verification) => {
                 let is_right = verification.run();
@@ -340,67 +355,18 @@ fn failed(error: Errno) -> Outcome {
     Outcome::Failed
 }
 
-impl Window {
-    /// Touches every page. A file that ends before the window does is for the sender to notice.
-    fn warm(&self, scratch: &mut [u8]) -> Result<(), Errno> {
-        self.read_ahead();
-        let mut done = 0;
-        while done < self.bytes {
-            let wanted = usize::try_from(self.bytes - done).unwrap_or(usize::MAX).min(scratch.len());
-            match pread(&self.file, scratch.get_mut(..wanted).unwrap_or_default(), self.offset + done)? {
-                0 => break,
-                bytes => done += bytes as u64,
-            }
-        }
-        self.file.add_warm(self.offset, self.offset.saturating_add(done));
-        Ok(())
-    }
-
-    /// The bytes, or `None` if the file has become another one meanwhile.
-    fn read(&self) -> Result<Option<Vec<u8>>, Errno> {
-        self.read_ahead();
-        let mut content = vec![0; usize::try_from(self.bytes).unwrap_or(0)];
-        let mut filled = 0;
-        while let Some(rest) = content.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match pread(&self.file, rest, self.offset + filled as u64)? {
-                0 => break,
-                bytes => filled += bytes,
-            }
-        }
-        content.truncate(filled);
-        // Asked for after the bytes were read: whatever they were, they were it before this.
-        let now = Stamp::asked_for(self.file.as_fd())?;
-        let is_intact = now == self.stamp || (!self.is_first && now.is_continuation_of(&self.stamp));
-        Ok(is_intact.then_some(content))
-    }
-
-    /// Asks the kernel to go on reading behind the window while the window is being sent. Only a hint.
-    fn read_ahead(&self) {
-        let end = self.offset.saturating_add(self.bytes).saturating_add(AHEAD_BYTES).min(self.stamp.size());
-        let mut at = self.offset;
-        while at < end {
-            let length = NonZeroU64::new(AHEAD_STEP_BYTES.min(end - at));
-            let _ = rustix::fs::fadvise(&*self.file, at, length, Advice::WillNeed);
-            at += AHEAD_STEP_BYTES;
-        }
-    }
-}
-
-fn pread(file: &SharedFile, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    loop {
-        match rustix::io::pread(file, &mut *buffer, offset) {
-            Err(Errno::INTR) => {}
-            read => return read,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
     use std::time::{Duration, Instant};
 
+    use protocol::coding::Coding;
+
     use super::*;
+    use crate::site::allowance::Allowance;
+    use crate::site::digest::TagPolicy;
+    use crate::site::making::Recipe;
+    use crate::site::stamp::Stamp;
 
     fn inbox() -> (Arc<Inbox>, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
@@ -457,6 +423,45 @@ mod tests {
         let claim = claim();
         helpers.submit(&claim, Task::Read(changed), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Failed)));
+    }
+
+    #[test]
+    fn files_are_opened_while_representations_are_made() {
+        let helpers = Helpers::start(2).unwrap();
+        let (inbox, _poll) = inbox();
+        let claim = claim();
+        // Hard to code: it takes a while, even where nothing else runs.
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b' ' + (state >> 58) as u8
+        };
+        let source = window(&(0..2 << 20).map(|_| noise()).collect::<Vec<u8>>(), 0, 1);
+        let makings = 3;
+        for _ in 0..makings {
+            let recipe = Recipe {
+                name: b"a.txt".as_slice().into(),
+                media_type: "text/plain".into(),
+                fields: bytes::Bytes::new(),
+                tags: TagPolicy::default(),
+            };
+            let making = Making {
+                key: Box::default(),
+                source: Arc::clone(&source.file),
+                stamp: source.stamp,
+                from: Coding::Identity,
+                to: Coding::Brotli,
+                recipe,
+                allowance: Allowance::new(1 << 30),
+                unix_s: 0,
+            };
+            helpers.submit(&claim, Task::Make(Box::new(making)), &inbox).unwrap();
+        }
+        helpers.submit(&claim, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        assert!(matches!(wait(&inbox), (_, Outcome::Warmed(1))));
+        for _ in 0..makings {
+            assert!(matches!(wait(&inbox), (_, Outcome::Made(_, Ok(_)))));
+        }
     }
 
     #[test]

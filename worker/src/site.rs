@@ -4,6 +4,7 @@
 //! touches a socket, knows nothing of connections, and does not wait for a disk: what would have to wait is
 //! handed back as an [`Opening`](opening::Opening), and what came of it is taken in by [`Site::admit`].
 
+pub mod allowance;
 mod answer;
 pub mod cache;
 pub mod digest;
@@ -42,12 +43,14 @@ use crate::decision::{self, decided};
 use crate::fault::Fault;
 use crate::parts::Boundaries;
 use crate::settings::SiteSettings;
+use allowance::Allowance;
 pub use answer::Answer;
 use answer::select;
 use cache::{Cache, Hit};
 use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
+use making::LENT_BYTES_MAX;
 use missing::Missing;
 use opening::Wanted;
 use release::{Release, Releases};
@@ -94,6 +97,8 @@ pub struct Site {
     routed: Vec<u8>,
     /// What has to be done before the last request can be answered, unless it is to open what is wanted.
     errand: Option<Box<Task>>,
+    /// What is made takes its memory from this.
+    allowance: Arc<Allowance>,
     /// Whether the operator wants any fields.
     has_fields: bool,
     extras: Extras,
@@ -127,6 +132,7 @@ impl Site {
             key: Vec::new(),
             routed: Vec::new(),
             errand: None,
+            allowance: Allowance::new(LENT_BYTES_MAX.saturating_add(settings.memory_bytes_max as u64)),
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
             settings,
@@ -330,11 +336,14 @@ impl Site {
         match self.locate_by_key(Wanted::ErrorPage, asked) {
             Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
             Err(Obstacle::Cold) => Err(self.task(asked.clock)),
-            Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => {
+            Err(NOT_FOUND) | Ok(Located::Directory | Located::Elsewhere(_))
+                if self.is_of_this_release(asked) =>
+            {
                 decided!("error page", "not there: a plain one is sent");
                 self.trees.chosen_mut().pages.is_missing(status, now_ms);
                 plain
             }
+            Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => plain,
         }
     }
 

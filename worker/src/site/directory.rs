@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use protocol::coding::{Coding, CodingSet};
@@ -105,7 +106,7 @@ impl Finding {
     fn listing(&self) -> Result<Located, Obstacle> {
         match &self.found {
             Ok(Found::Resource(resource)) => only(resource),
-            Ok(Found::Made(_) | Found::Directory) => Err(NOT_FOUND),
+            Ok(Found::Made(_) | Found::Unmade | Found::Directory) => Err(NOT_FOUND),
             Err(status) => Err(Obstacle::Refused(*status)),
         }
     }
@@ -193,7 +194,7 @@ impl Site {
                 Err(status)
             }
         };
-        Finding { key, found }
+        Finding { key, release: Some(Arc::clone(opener.release())), found }
     }
 
     /// Keeps a listing, or the one that is kept already if they are the same, so that clients that take their time

@@ -188,11 +188,12 @@ fn ends_in_digest(stem: &[u8]) -> bool {
         .any(|at| stem.get(at..).is_some_and(is_digest))
 }
 
-/// Hexadecimal with both digits and letters, or a mix of digits and letters that no word has.
+/// Hexadecimal that is more than a word and a number, `cafe2024`; or a mix of digits and letters that no word has.
 fn is_digest(text: &[u8]) -> bool {
     let is_hex = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if is_hex && text.len() >= DIGEST_BYTES {
-        return text.iter().any(u8::is_ascii_digit) && text.iter().any(u8::is_ascii_lowercase);
+        let is_digit = |byte: &u8| byte.is_ascii_digit();
+        return text.chunk_by(|one, next| is_digit(one) == is_digit(next)).count() > 2;
     }
     let class = |byte: &u8| match byte {
         b'0'..=b'9' => 0,
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn digests_are_told_from_words() {
-        let table: [(&str, bool); 25] = [
+        let table: [(&str, bool); 27] = [
             ("app.3f2a9c1b.js", true),
             ("assets/index-BHkq2d9x.css", true),
             ("index-C-0a_9Kz.js", true),
@@ -230,6 +231,8 @@ mod tests {
             ("jquery-3.7.1.min.js", false),
             ("report-20240101.png", false),
             ("deadbeef.js", false),
+            ("cafe2024.jpg", false),
+            ("logo-1980decade.svg", false),
             ("photo-facade.png", false),
             ("my-Version2.js", false),
             ("component-settings2.js", false),

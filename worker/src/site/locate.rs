@@ -2,14 +2,16 @@
 //! and whose outcome is taken in here.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::coding::Coding;
 use protocol::target::{self, DecodedPath};
 use protocol::{Status, accept};
 
 use super::cache::Hit;
-use super::making::Making;
+use super::making::{Making, Unmade};
 use super::opening::{Opened, Opening, Wanted};
+use super::release::Release;
 use super::representation::Representation;
 use super::resolve::{Obstacle, Patience};
 use super::resource::{Offer, Resource};
@@ -23,6 +25,8 @@ use crate::decision::{self, decided};
 pub struct Finding {
     /// The key.
     pub key: Box<[u8]>,
+    /// The release that was asked about, if it matters; by now another one may be served.
+    pub release: Option<Arc<Release>>,
     /// What is there, or the status to refuse the request with.
     pub found: Result<Found, Status>,
 }
@@ -34,6 +38,8 @@ pub enum Found {
     Resource(Rc<Resource>),
     /// A representation, which had to be made.
     Made(Rc<Representation>),
+    /// One that cannot be made: there is still the file itself.
+    Unmade,
     /// A directory, though the path asked for a file.
     Directory,
 }
@@ -55,10 +61,18 @@ impl Site {
     /// Where a path leads that no fresh entry answers for as it was asked.
     pub(super) fn locate(&mut self, path: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let located = self.locate_decoded(path, asked);
-        if matches!(located, Err(NOT_FOUND)) {
+        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_release(asked) {
             self.missing.insert(self.trees.key_of(path, &mut self.key), asked.clock.now_ms());
         }
         located
+    }
+
+    /// Whether all that was found out for a request is about a release that is served now. If it is not, the request
+    /// may end on what it began on, but nothing that comes later must hear of it.
+    pub(super) fn is_of_this_release(&self, asked: &Asked<'_>) -> bool {
+        let is_served =
+            |finding: &Finding| finding.release.as_ref().is_none_or(|release| self.trees.serve(release));
+        asked.findings.iter().all(is_served)
     }
 
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
@@ -109,9 +123,10 @@ impl Site {
     /// What is at `self.path`, which is kept under `self.key`.
     pub(super) fn locate_by_key(&mut self, wanted: Wanted, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         (self.path_bytes, self.wanted) = (self.path.len(), wanted);
-        // Of two with the same key, the later one is about what was made of the earlier one.
-        if let Some(finding) = asked.findings.iter().rfind(|finding| *finding.key == *self.key) {
-            return self.locate_found(finding, asked);
+        // Of several, the last one is about what was made of the others.
+        let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
+        if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
+            return located;
         }
         let clock = asked.clock;
         let known = match self.cache.get(&self.key, clock.now_ms()) {
@@ -149,13 +164,15 @@ impl Site {
     }
 
     /// What somebody who may wait has found out for this very request, whatever the cache has made of it.
-    fn locate_found(&mut self, finding: &Finding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        match &finding.found {
+    fn locate_found(&mut self, finding: &Finding, asked: &Asked<'_>) -> Option<Result<Located, Obstacle>> {
+        Some(match &finding.found {
             Ok(Found::Resource(resource)) => self.choose(resource, asked),
             Ok(Found::Made(representation)) => Ok(Located::File(Rc::clone(representation))),
+            // The file may have changed while it was read: it is looked at as if for the first time.
+            Ok(Found::Unmade) => return None,
             Ok(Found::Directory) => Ok(Located::Directory),
             Err(status) => Err(Obstacle::Refused(*status)),
-        }
+        })
     }
 
     /// The representation that suits the client.
@@ -168,17 +185,37 @@ impl Site {
     }
 
     fn make(&mut self, resource: &Resource, coding: Coding, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        let making = resource.making(&self.key, coding, asked.clock.unix_s());
+        let making = resource.making(&self.key, coding, &self.allowance, asked.clock.unix_s());
         let making = making.ok_or(Obstacle::Refused(Status::InternalServerError))?;
         decided!("coding", "{} is made of {}", coding.token(), making.from.token());
+        let is_unmade =
+            |finding: &Finding| *finding.key == *self.key && matches!(finding.found, Ok(Found::Unmade));
+        if asked.findings.iter().any(is_unmade) {
+            return itself(resource, Status::InternalServerError);
+        }
         if self.patience == Patience::Never {
             self.errand = Some(Box::new(Task::Make(Box::new(making))));
             return Err(Obstacle::Cold);
         }
-        let made = making.run().map_err(|_| Obstacle::Refused(Status::InternalServerError))?;
-        let made = Rc::new(made);
-        self.cache.add_made(&making, &made);
-        Ok(Located::File(made))
+        match making.run().map(Rc::new) {
+            Ok(made) => {
+                self.cache.add_made(&making, &made);
+                Ok(Located::File(made))
+            }
+            Err(unmade) => itself(resource, self.go_without(&making, &unmade)),
+        }
+    }
+
+    /// What can never be made is not offered again until the file changes. Yields the status to refuse those with who
+    /// can get nothing else.
+    fn go_without(&mut self, making: &Making, unmade: &Unmade) -> Status {
+        match unmade {
+            Unmade::Never(_) => {
+                self.cache.renounce(making);
+                Status::InternalServerError
+            }
+            Unmade::NotNow(_) => Status::ServiceUnavailable,
+        }
     }
 
     /// The key is the path as asked for, if that is also how it is decoded. Any other spelling shares one key
@@ -221,34 +258,169 @@ impl Site {
             Ok(Opened::Directory | Opened::Unchanged) => Ok(Found::Directory),
             Err(status) => Err(status),
         };
-        if !self.trees.serve(opening.opener.release()) {
-            return Finding { key: opening.key, found };
-        }
-        match &found {
-            Ok(Found::Resource(resource)) => {
-                self.cache.insert(&opening.key, Rc::clone(resource), clock.now_ms());
-            }
-            Err(_) => self.cache.remove(&opening.key),
-            Ok(_) => {}
-        }
-        Finding { key: opening.key, found }
+        let Opening { key, opener, .. } = opening;
+        let release = Arc::clone(opener.release());
+        let found = if self.trees.serve(&release) { self.keep(&key, found, clock) } else { found };
+        Finding { key, release: Some(release), found }
     }
 
-    /// Takes in what was made elsewhere. What cannot be made is not offered again until the file changes.
-    pub fn admit_made(&mut self, making: Making, made: Option<Box<Representation>>) -> Finding {
+    /// Keeps what is at a path; or, if that is what was there before, keeps that, with all that was made of it.
+    fn keep(&mut self, key: &[u8], found: Result<Found, Status>, clock: &Clock) -> Result<Found, Status> {
+        let now_ms = clock.now_ms();
+        match found {
+            Ok(Found::Resource(resource)) => {
+                if let Some(Hit::Fresh(known) | Hit::Stale(known)) = self.cache.get(key, now_ms)
+                    && known.is_same_as(&resource)
+                {
+                    self.cache.confirm(key, now_ms);
+                    return Ok(Found::Resource(known));
+                }
+                self.cache.insert(key, Rc::clone(&resource), now_ms);
+                Ok(Found::Resource(resource))
+            }
+            Err(status) => {
+                self.cache.remove(key);
+                Err(status)
+            }
+            other => other,
+        }
+    }
+
+    /// Takes in what was made elsewhere.
+    pub fn admit_made(&mut self, making: Making, made: Result<Box<Representation>, Unmade>) -> Finding {
         let found = match made {
-            Some(made) => {
+            Ok(made) => {
                 let made = Rc::from(made);
                 self.cache.add_made(&making, &made);
                 Ok(Found::Made(made))
             }
-            None => {
-                self.cache.renounce(&making);
-                // Without a coding there is still the file itself; without the file itself there is nothing.
-                let is_vital = making.to == Coding::Identity;
-                Err(if is_vital { Status::InternalServerError } else { Status::ServiceUnavailable })
+            Err(unmade) => {
+                let status = self.go_without(&making, &unmade);
+                if making.to == Coding::Identity { Err(status) } else { Ok(Found::Unmade) }
             }
         };
-        Finding { key: making.key, found }
+        Finding { key: making.key, release: None, found }
+    }
+}
+
+/// Without a coding there is still the file itself; without the file itself there is nothing.
+fn itself(resource: &Resource, otherwise: Status) -> Result<Located, Obstacle> {
+    let itself = resource.get(Coding::Identity).map(|itself| Located::File(Rc::clone(itself)));
+    itself.ok_or(Obstacle::Refused(otherwise))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use protocol::http1::head::FieldLines;
+    use protocol::{Http1, Limits};
+
+    use super::*;
+    use crate::settings::{SiteSettings, Symlinks, VirtualHosts};
+    use crate::site::Answer;
+    use crate::site::fields::{FieldPolicy, FieldRule};
+    use crate::site::opening::Opener;
+    use crate::site::plan::Plan;
+    use crate::site::release::Releases;
+    use crate::site::resolve::Root;
+
+    const HOUR_MS: u64 = 3_600_000;
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 1_000, target_bytes_max: 1_000, fields_max: 10, content_bytes_max: 0 };
+
+    fn directory(files: &[&str]) -> (tempfile::TempDir, Arc<Release>) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in files {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        let root = Root::open(directory.path(), Symlinks::Inside).unwrap();
+        (directory, Release::first(root))
+    }
+
+    fn site(root: &Arc<Release>) -> Site {
+        let rule = FieldRule {
+            paths: Some("/private/**".parse().unwrap()),
+            name: "X-Private".into(),
+            value: "yes".into(),
+        };
+        let fields = FieldPolicy { rules: vec![rule], ..FieldPolicy::default() };
+        let settings = SiteSettings {
+            root: "/".into(),
+            vhosts: VirtualHosts::default(),
+            keep_release_ms: 0,
+            plan: Plan { fields, ..Plan::default() }.into(),
+            spa: None,
+            error_pages: vec![(Status::NotFound, "404.html".to_owned())],
+            hidden: false,
+            symlinks: Symlinks::Inside,
+            open_files_max: 16,
+            memory_bytes_max: 1 << 20,
+            check_interval_ms: HOUR_MS,
+        };
+        Site::new(settings, &Releases::new(Arc::clone(root), Vec::new()), Patience::MayWait)
+    }
+
+    fn ask(site: &mut Site, path: &str, clock: &Clock, findings: &[Finding]) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut lines = FieldLines::new();
+        let received = Http1::new().receive_head(request.as_bytes(), &mut lines, &LIMITS);
+        let (head, _) = received.unwrap().unwrap();
+        site.answer(&Asked { head: &head, clock, findings }).unwrap()
+    }
+
+    fn opening(root: &Arc<Release>, key: &str) -> Opening {
+        let opener = Opener::new(Arc::clone(root), Arc::default());
+        let path = key.trim_start_matches('/').into();
+        Opening { key: key.as_bytes().into(), path, wanted: Wanted::File, unix_s: i64::MAX, opener }
+    }
+
+    #[test]
+    fn what_was_missing_below_another_root_is_not_believed_to_be_missing_below_this_one() {
+        let (_empty, old) = directory(&[]);
+        let (_full, new) = directory(&["a", "404.html"]);
+        let mut site = site(&old);
+        let clock = Clock::fixed(5_000, 1_000_000_000);
+        let missing = |site: &mut Site, key| site.admit(opening(&old, key), Err(Status::NotFound), &clock);
+        // One helper is done just before the root is replaced, the other one after it.
+        let early = missing(&mut site, "/a");
+        site.replace_release(0, new);
+        let late = missing(&mut site, "\0!404.html");
+        let ended = ask(&mut site, "/a", &clock, &[early, late]);
+        assert!(matches!(ended, Answer::Refusal(Status::NotFound)), "{ended:?}");
+        assert!(matches!(ask(&mut site, "/a", &clock, &[]), Answer::Whole(_)));
+        assert!(matches!(ask(&mut site, "/b", &clock, &[]), Answer::Page(Status::NotFound, _)));
+    }
+
+    #[test]
+    fn what_is_opened_again_and_has_not_changed_is_kept_with_all_that_was_made_of_it() {
+        let (directory, root) = directory(&["a"]);
+        let mut site = site(&root);
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut admit = || {
+            let mut opening = opening(&root, "/a");
+            let opened = opening.run();
+            match site.admit(opening, opened, &clock).found {
+                Ok(Found::Resource(resource)) => resource,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, again) = (admit(), admit());
+        assert!(Rc::ptr_eq(&first, &again));
+        fs::write(directory.path().join("a"), "longer").unwrap();
+        assert!(!Rc::ptr_eq(&first, &admit()));
+    }
+
+    #[test]
+    fn a_refusal_has_the_fields_of_its_own_path() {
+        let (_directory, root) = directory(&[]);
+        let mut site = site(&root);
+        for (path, line) in [(&b"/private/a"[..], &b"X-Private: yes\r\n"[..]), (b"/public", b"")] {
+            let mut lines = FieldLines::new();
+            let request = [b"GET ", path, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+            let (head, _) = Http1::new().receive_head(&request, &mut lines, &LIMITS).unwrap().unwrap();
+            site.refuse(Status::ServiceUnavailable, &head);
+            assert_eq!(site.extras().fields, line);
+        }
     }
 }

@@ -3,15 +3,19 @@
 //!
 //! For helper threads: it takes as long as it takes.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::coding::Coding;
 use rustix::fs::{MemfdFlags, SealFlags};
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::allowance::Allowance;
 use super::digest::TagPolicy;
 use super::heads::{Description, Origin, Role};
 use super::representation::Representation;
@@ -25,6 +29,8 @@ pub const CODED_BYTES_MIN: u64 = 1 << 10;
 pub const CODED_BYTES_MAX: u64 = 8 << 20;
 /// Most bytes that content may have once it is decoded: a few bytes can stand for any number.
 const DECODED_BYTES_MAX: u64 = 64 << 20;
+/// What the content that clients still hold may take, beside that which is cached.
+pub const LENT_BYTES_MAX: u64 = 2 * DECODED_BYTES_MAX;
 /// How hard to try: the quality from which on brotli takes much longer for little, and the usual one of gzip.
 const BROTLI_QUALITY: u32 = 5;
 /// Window of brotli, as a power of two.
@@ -59,9 +65,29 @@ pub struct Making {
     pub to: Coding,
     /// What else goes into it.
     pub recipe: Recipe,
+    /// What it takes its memory from.
+    pub allowance: Arc<Allowance>,
     /// The time of the request.
     pub unix_s: i64,
 }
+
+/// Why a representation was not made.
+#[derive(Debug)]
+pub enum Unmade {
+    /// This version of the file cannot be coded or decoded.
+    Never(io::Error),
+    /// There is no memory or no descriptor for it, or the file has become another version meanwhile.
+    NotNow(io::Error),
+}
+
+impl fmt::Display for Unmade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Never(error) | Self::NotNow(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl std::error::Error for Unmade {}
 
 impl Making {
     /// Makes it.
@@ -69,28 +95,29 @@ impl Making {
     /// # Errors
     /// When the source cannot be read, is not what it should be, or has become another version meanwhile, when what
     /// comes out is too long, or when there is no memory.
-    pub fn run(&self) -> io::Result<Representation> {
-        let file = file_in_memory()?;
+    pub fn run(&self) -> Result<Representation, Unmade> {
+        let file = file_in_memory().map_err(Unmade::NotNow)?;
+        let room = self.allowance.free_bytes().min(DECODED_BYTES_MAX);
         let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
-        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room: DECODED_BYTES_MAX };
-        self.convert(source, &mut out)?;
-        out.flush()?;
+        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room };
+        let converted = self.convert(source, &mut out).and_then(|()| out.flush());
         drop(out);
         // Asked for after the bytes were read: whatever they were, they were it before this.
-        if Stamp::asked_for(self.source.as_fd())? != self.stamp {
-            return Err(io::Error::other("it changed while it was read"));
+        let is_intact = Stamp::asked_for(self.source.as_fd()).is_ok_and(|stamp| stamp == self.stamp);
+        match converted {
+            _ if !is_intact => Err(Unmade::NotNow(io::Error::other("it changed while it was read"))),
+            Err(error) if room < DECODED_BYTES_MAX => Err(Unmade::NotNow(error)),
+            Err(error) => Err(Unmade::Never(error)),
+            Ok(()) => self.represent(file).map_err(Unmade::NotNow),
         }
-        self.represent(sealed(file)?)
     }
 
-    fn convert(&self, source: impl Read, out: &mut impl Write) -> io::Result<()> {
+    fn convert(&self, source: impl BufRead, out: &mut impl Write) -> io::Result<()> {
         let mut source: Box<dyn Read> = match self.from {
             Coding::Identity => Box::new(source),
             Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
             Coding::Brotli => Box::new(brotli::Decompressor::new(source, BUFFER_BYTES)),
-            Coding::Zstd => {
-                Box::new(ruzstd::decoding::StreamingDecoder::new(source).map_err(io::Error::other)?)
-            }
+            Coding::Zstd => Box::new(ZstdFrames::new(source)?),
         };
         match self.to {
             Coding::Identity => drop(io::copy(&mut source, out)?),
@@ -112,8 +139,11 @@ impl Making {
         Ok(())
     }
 
-    fn represent(&self, file: OwnedFd) -> io::Result<Representation> {
+    fn represent(&self, file: File) -> io::Result<Representation> {
+        let file = sealed(file)?;
         let stat = rustix::fs::fstat(&file)?;
+        let bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        let share = self.allowance.take(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let description = Description {
             media_type: &self.recipe.media_type,
             coding: self.to,
@@ -125,8 +155,10 @@ impl Making {
             listed: None,
             unix_s: self.unix_s,
         };
-        Representation::new(file, &stat, &description, true, Patience::MayWait)
-            .map_err(|_| io::Error::other("what was made cannot be read"))
+        let mut made = Representation::new(file, &stat, &description, true, Patience::MayWait)
+            .map_err(|_| io::Error::other("what was made cannot be read"))?;
+        made.count_against(share);
+        Ok(made)
     }
 }
 
@@ -155,6 +187,55 @@ impl Read for Source<'_> {
     }
 }
 
+/// Decodes all frames of a zstd stream, one behind the other, and passes over those that hold no content (RFC 8878
+/// §3.1): the decoder itself knows of one.
+struct ZstdFrames<R> {
+    source: R,
+    decoder: FrameDecoder,
+}
+
+impl<R: BufRead> ZstdFrames<R> {
+    /// The stream must have a frame.
+    fn new(source: R) -> io::Result<Self> {
+        let mut frames = Self { source, decoder: FrameDecoder::new() };
+        if frames.begin_frame()? { Ok(frames) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// False: there is none.
+    fn begin_frame(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            let length = match self.decoder.init(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => u64::from(length),
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            if io::copy(&mut self.source.by_ref().take(length), &mut io::sink())? < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for ZstdFrames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.decoder.can_collect() == 0 {
+            if self.decoder.is_finished() {
+                if !self.begin_frame()? {
+                    return Ok(0);
+                }
+                continue;
+            }
+            let step = BlockDecodingStrategy::UptoBytes(buffer.len());
+            self.decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
+        }
+        self.decoder.read(buffer)
+    }
+}
+
 /// Takes no more than there is room for.
 struct Bounded<W> {
     out: W,
@@ -163,10 +244,9 @@ struct Bounded<W> {
 
 impl<W: Write> Write for Bounded<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.room = self
-            .room
-            .checked_sub(buffer.len() as u64)
-            .ok_or_else(|| io::Error::other("it is too long once it is decoded"))?;
+        self.room = self.room.checked_sub(buffer.len() as u64).ok_or_else(|| {
+            io::Error::other("it is too long once it is decoded, or there is no memory for it")
+        })?;
         self.out.write_all(buffer)?;
         Ok(buffer.len())
     }
@@ -228,8 +308,10 @@ mod tests {
     fn make(bytes: &[u8], from: Coding, to: Coding) -> io::Result<Vec<u8>> {
         let (source, stamp) = stored(bytes);
         let recipe = recipe();
-        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: i64::MAX };
-        let made = making.run()?;
+        let allowance = Allowance::new(LENT_BYTES_MAX);
+        let making =
+            Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: i64::MAX };
+        let made = making.run().map_err(io::Error::other)?;
         assert_eq!(made.coding(), to);
         let mut content = vec![0; usize::try_from(made.length()).unwrap()];
         rustix::io::pread(made.file(), &mut content, 0)?;
@@ -247,6 +329,28 @@ mod tests {
         }
         let coded = ruzstd::encoding::compress_to_vec(&*plain, ruzstd::encoding::CompressionLevel::Fastest);
         assert!(make(&coded, Coding::Zstd, Coding::Identity).unwrap() == plain);
+    }
+
+    #[test]
+    fn every_frame_of_a_zstd_stream_is_decoded() {
+        let frame = |text: &[u8]| {
+            ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+        };
+        let (one, other) = (vec![b'1'; 300_000], b"other".as_slice());
+        // Without content, 3 bytes long (RFC 8878 §3.1.2).
+        let skipped = b"\x50\x2a\x4d\x18\x03\0\0\0xyz".as_slice();
+        let table: [(&[&[u8]], Option<usize>); 6] = [
+            (&[&frame(&one), &frame(other)], Some(one.len() + other.len())),
+            (&[skipped, &frame(other), skipped, &frame(b""), &frame(other)], Some(2 * other.len())),
+            (&[skipped], None),
+            (&[], None),
+            (&[&frame(other), b"garbage"], None),
+            (&[&frame(other), skipped.get(..9).unwrap()], None),
+        ];
+        for (parts, length) in table {
+            let decoded = make(&parts.concat(), Coding::Zstd, Coding::Identity);
+            assert_eq!(decoded.ok().map(|content| content.len()), length, "{} parts", parts.len());
+        }
     }
 
     #[test]
@@ -269,8 +373,23 @@ mod tests {
         let (_other, stamp) = stored(b"other");
         let recipe = recipe();
         let (from, to) = (Coding::Identity, Coding::Gzip);
-        let making = Making { key: Box::default(), source, stamp, from, to, recipe, unix_s: 0 };
-        assert!(making.run().is_err());
+        let allowance = Allowance::new(LENT_BYTES_MAX);
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: 0 };
+        assert!(matches!(making.run(), Err(Unmade::NotNow(_))));
+    }
+
+    #[test]
+    fn what_was_made_takes_memory_for_as_long_as_anybody_holds_it() {
+        let coded = make(&[7; 50_000], Coding::Identity, Coding::Gzip).unwrap();
+        let (source, stamp) = stored(&coded);
+        let recipe = recipe();
+        let (from, to, allowance) = (Coding::Gzip, Coding::Identity, Allowance::new(120_000));
+        let making = Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: 0 };
+        let mut held = vec![making.run().unwrap(), making.run().unwrap()];
+        assert_eq!((held[0].memory_bytes(), making.allowance.free_bytes()), (50_000, 20_000));
+        assert!(matches!(making.run(), Err(Unmade::NotNow(_))));
+        held.pop();
+        assert!(making.run().is_ok());
     }
 
     #[test]

@@ -199,16 +199,36 @@ impl Opener {
             Some(only) if is_directory || path != only => Err(NOT_FOUND),
             Some(_) => self.look_up(path, CodingSet::EMPTY, patience),
             None if is_directory => self.find_index(path, patience),
-            None => match self.look_up(path, self.plan.precompressed, patience) {
-                Err(NOT_FOUND) if self.plan.clean_urls && !path.is_empty() => {
-                    path.extend_from_slice(b".html");
-                    match self.look_up(path, self.plan.precompressed, patience)? {
-                        Named::Directory => Err(NOT_FOUND),
-                        files => Ok(files),
-                    }
-                }
-                found => found,
-            },
+            None => self.find_file(path, patience),
+        }
+    }
+
+    /// Tries the name as it is, and where that is no file, the page that it may be short for. A directory comes before
+    /// a page of its name if it has an index; without one, as exporters of sites leave it, only the page can be meant.
+    fn find_file(&self, path: &mut Vec<u8>, patience: Patience) -> Result<Named, Obstacle> {
+        let found = self.look_up(path, self.plan.precompressed, patience);
+        let is_short = self.plan.clean_urls && !path.is_empty();
+        if !is_short || !matches!(found, Err(NOT_FOUND) | Ok(Named::Directory)) {
+            return found;
+        }
+        let name_bytes = path.len();
+        path.extend_from_slice(b".html");
+        let page = match self.look_up(path, self.plan.precompressed, patience) {
+            Ok(Named::Directory) | Err(NOT_FOUND) => return found,
+            page => page,
+        };
+        if found.is_err() {
+            return page;
+        }
+        let page_path = path.clone();
+        path.truncate(name_bytes);
+        match self.find_index(path, patience) {
+            Err(NOT_FOUND) => {
+                *path = page_path;
+                page
+            }
+            Err(Obstacle::Cold) => Err(Obstacle::Cold),
+            _ => found,
         }
     }
 

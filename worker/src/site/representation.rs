@@ -13,6 +13,7 @@ use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::allowance::Share;
 use super::digest::{self, Digests, TagPolicy};
 use super::heads::{Description, Heads, Origin, Role, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
@@ -44,7 +45,10 @@ pub struct Representation {
     is_cold: Cell<bool>,
     stamp: Stamp,
     is_settled: bool,
+    /// Whether its content lies in memory and nowhere else.
     is_made: bool,
+    /// What that takes of the memory for such content, where it is limited.
+    share: Option<Share>,
     validators: Validators,
     /// All of the content: there from the beginning if it is small.
     memory: OnceCell<Bytes>,
@@ -84,6 +88,7 @@ impl Representation {
             stamp,
             is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= description.unix_s,
             is_made: !matches!(description.origin, Origin::Found),
+            share: None,
             validators,
             memory: memory.map_or_else(OnceCell::new, OnceCell::from),
             parts_bytes: Cell::new(0),
@@ -162,6 +167,11 @@ impl Representation {
     #[must_use]
     pub fn is_of(&self, file: &Arc<SharedFile>) -> bool {
         Arc::ptr_eq(&self.file, file)
+    }
+
+    /// It was made, and takes that share of the memory for that.
+    pub fn count_against(&mut self, share: Share) {
+        self.share = Some(share);
     }
 
     /// Lets helpers close the file, if that may have to wait, or takes its time because it frees the content.
@@ -253,6 +263,12 @@ impl Representation {
     #[must_use]
     pub fn is_version(&self, stat: &Stat) -> bool {
         self.is_settled && self.stamp == Stamp::of(stat)
+    }
+
+    /// Whether `later` was made of the very version that this representation was made of.
+    #[must_use]
+    pub fn is_same_as(&self, later: &Self) -> bool {
+        self.is_settled && self.stamp == later.stamp
     }
 
     /// Whether the whole content can be sent as what it was: from memory, or because the file behind the

@@ -5,10 +5,12 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use protocol::Fields;
 use protocol::coding::{self, Choice, Coding, CodingSet};
 
+use super::allowance::Allowance;
 use super::making::{Making, Recipe};
 use super::opening::OpenedFiles;
 use super::representation::Representation;
@@ -102,7 +104,7 @@ impl Resource {
 
     /// What has to be done to have this coding.
     #[must_use]
-    pub fn making(&self, key: &[u8], to: Coding, unix_s: i64) -> Option<Making> {
+    pub fn making(&self, key: &[u8], to: Coding, allowance: &Arc<Allowance>, unix_s: i64) -> Option<Making> {
         let from = self
             .found
             .iter()
@@ -116,6 +118,7 @@ impl Resource {
             from,
             to,
             recipe: self.recipe.clone()?,
+            allowance: Arc::clone(allowance),
             unix_s,
         })
     }
@@ -138,6 +141,15 @@ impl Resource {
     #[must_use]
     pub fn is_source_of(&self, making: &Making) -> bool {
         self.get(making.from).is_some_and(|source| source.is_of(&making.source))
+    }
+
+    /// Whether it was found as the same versions of the same files, as far as can be told.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.found == other.found
+            && self.found.iter().all(|coding| {
+                self.get(coding).zip(other.get(coding)).is_some_and(|(own, other)| own.is_same_as(other))
+            })
     }
 
     /// Open files that it holds.
