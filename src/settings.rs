@@ -1,25 +1,25 @@
 //! From the command line to what each room reads: everything is validated here, once, and never per request.
 
 mod budget;
+mod roots;
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Address;
-use protocol::host::Hosts;
 use protocol::{Limits, Status};
 use worker::log_writer::Destination;
-use worker::{Deadlines, FieldPolicy, Plan, SiteSettings, VirtualHosts};
+use worker::{Deadlines, FieldPolicy, Plan, SiteSettings};
 
-use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Vhost, Workers};
+use crate::cli::{Accept, Cli, Content, Listen, Pin, Symlinks, Workers};
 use crate::os;
 use crate::show::quoted;
 use budget::Budget;
+use roots::{check_root, check_vhost, virtual_hosts};
 
 const DEFAULT_PORT: u16 = 8080;
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
@@ -193,46 +193,10 @@ fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
     }
 }
 
-/// Hosts with the same directory are one tree.
-fn virtual_hosts(vhosts: &[Vhost]) -> VirtualHosts {
-    let mut roots: Vec<PathBuf> = Vec::new();
-    let number = |vhost: &Vhost| {
-        let at = roots.iter().position(|root| *root == vhost.root).unwrap_or_else(|| {
-            roots.push(vhost.root.clone());
-            roots.len() - 1
-        });
-        // The root itself comes before them.
-        (vhost.host.clone(), at + 1)
-    };
-    let hosts: Hosts = vhosts.iter().map(number).collect();
-    VirtualHosts { roots, hosts: Arc::new(hosts) }
-}
-
 /// Whoever has a `404.html` in the root means it to be the page of that error.
 fn error_pages(content: &Content) -> Vec<(Status, String)> {
     let pages = content.error_page.iter().map(|page| (page.status, page.file.clone()));
     std::iter::once((Status::NotFound, "404.html".to_owned())).chain(pages).collect()
-}
-
-/// A directory that can be entered, or a regular file that can be read.
-fn check_root(path: &Path) -> io::Result<PathBuf> {
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_dir() {
-        fs::metadata(path.join("."))?;
-    } else if kind.is_file() {
-        fs::File::open(path)?;
-    } else {
-        return Err(io::Error::other("it is neither a directory nor a regular file"));
-    }
-    path.canonicalize()
-}
-
-fn check_vhost(vhost: &Vhost) -> Result<(String, PathBuf), SettingsError> {
-    let host = vhost.host.to_string();
-    match check_root(&vhost.root) {
-        Ok(root) => Ok((host, root)),
-        Err(source) => Err(SettingsError::Vhost { host, path: vhost.root.clone(), source }),
-    }
 }
 
 fn processors(pin: &Pin, machine: &Machine, workers: usize) -> Result<Vec<Option<usize>>, SettingsError> {
@@ -419,6 +383,9 @@ impl std::error::Error for SettingsError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     const MACHINE: (u64, usize) = (20_000, 4);
