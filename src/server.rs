@@ -61,6 +61,8 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let keeper = Keeper::start(&settings.worker.site, &releases, &successors)
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     let clerk = start_clerk(&mut settings)?;
+    // Whoever serves them has them: held here, the first ones would never be closed.
+    drop(releases);
     let mut acceptor = Acceptor::new(settings.acceptor, listeners, senders, room, &signals)
         .map_err(ServerError::Acceptor)?;
     if !settings.is_quiet {

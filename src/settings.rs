@@ -349,6 +349,9 @@ impl std::error::Error for SettingsError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use crate::cli::Listen;
 

@@ -22,7 +22,7 @@ pub enum Answer {
     NotModified(Rc<Representation>),
     /// 416: it has no such part.
     RangeNotSatisfiable(Rc<Representation>),
-    /// A redirect to [`Extras::location`].
+    /// A redirect to [`Extras::location`](super::Extras::location).
     Redirect(Status),
     /// 204 with what is allowed.
     Options,

@@ -343,11 +343,8 @@ impl Opener {
         let is_worth_it = self.plan.compress
             && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes)
             && is_compressible(media_type);
-        let made = if is_worth_it {
-            CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip)
-        } else {
-            CodingSet::EMPTY
-        };
+        let made = CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip);
+        let made = if is_worth_it { made } else { CodingSet::EMPTY };
         made.iter()
             .filter(|&coding| files.0.iter().all(|(found, ..)| *found != coding))
             .fold(CodingSet::EMPTY, CodingSet::with)
