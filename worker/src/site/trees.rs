@@ -72,8 +72,14 @@ impl Trees {
     #[inline]
     pub(super) fn choose(&mut self, authority: Option<&[u8]>) {
         if !self.others.is_empty() {
-            self.chosen = authority.and_then(|authority| self.hosts.find(authority)).unwrap_or(0);
+            self.choose_by(authority);
         }
+    }
+
+    /// Apart, so that it takes no registers from sites without virtual hosts; so is [`Self::prefixed`].
+    #[inline(never)]
+    fn choose_by(&mut self, authority: Option<&[u8]>) {
+        self.chosen = authority.and_then(|authority| self.hosts.find(authority)).unwrap_or(0);
     }
 
     /// The tree that was chosen.
@@ -97,9 +103,11 @@ impl Trees {
     /// The key of a path of the chosen tree, as it was asked for: for the root, the path itself.
     #[inline]
     pub(super) fn key_of<'k>(&self, path: &'k [u8], scratch: &'k mut Vec<u8>) -> &'k [u8] {
-        if self.chosen == 0 {
-            return path;
-        }
+        if self.chosen == 0 { path } else { self.prefixed(path, scratch) }
+    }
+
+    #[inline(never)]
+    fn prefixed<'k>(&self, path: &[u8], scratch: &'k mut Vec<u8>) -> &'k [u8] {
         self.begin_key(scratch);
         scratch.extend_from_slice(path);
         scratch
