@@ -94,15 +94,21 @@ impl FieldPolicy {
 
     fn append_cache_control(&self, name: &[u8], is_page: bool, out: &mut BytesMut) {
         let whose = if self.is_private { "private" } else { "public" };
-        let value = match self.cache {
-            CachePolicy::Auto if is_page && self.is_private => "private, no-cache".to_owned(),
-            CachePolicy::Auto if is_page => "no-cache".to_owned(),
-            CachePolicy::Auto if is_digested(name) => format!("{whose}, max-age={YEAR_S}, immutable"),
-            CachePolicy::Auto if self.is_private => whose.to_owned(),
+        let (value, why) = match self.cache {
+            CachePolicy::Auto if is_page && self.is_private => {
+                ("private, no-cache".to_owned(), "a page is to be asked for each time")
+            }
+            CachePolicy::Auto if is_page => ("no-cache".to_owned(), "a page is to be asked for each time"),
+            CachePolicy::Auto if is_digested(name) => {
+                (format!("{whose}, max-age={YEAR_S}, immutable"), "the name holds a digest of the content")
+            }
+            CachePolicy::Auto if self.is_private => (whose.to_owned(), "it is for those who have a password"),
             CachePolicy::Off | CachePolicy::Auto => return,
-            CachePolicy::Seconds(seconds) => format!("{whose}, max-age={seconds}"),
+            CachePolicy::Seconds(seconds) => {
+                (format!("{whose}, max-age={seconds}"), "all may be kept for that long")
+            }
         };
-        decided!("field", "Cache-Control: {value}");
+        decided!("field", "Cache-Control, as {why}");
         encode::field(out, "Cache-Control", value.as_bytes());
     }
 
