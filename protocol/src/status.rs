@@ -66,6 +66,14 @@ impl Status {
         self as u16
     }
 
+    /// The three digits as a status line has them.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a digit")]
+    pub const fn digits(self) -> [u8; 3] {
+        let code = self.code();
+        [b'0' + (code / 100) as u8, b'0' + (code / 10 % 10) as u8, b'0' + (code % 10) as u8]
+    }
+
     /// The reason phrase of the registry.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -96,6 +104,19 @@ impl Status {
             Self::NotImplemented => "Not Implemented",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_code() {
+        for status in [Status::Ok, Status::NotFound, Status::RangeNotSatisfiable, Status::VersionNotSupported]
+        {
+            assert_eq!(status.digits(), status.code().to_string().as_bytes());
         }
     }
 }

@@ -273,7 +273,7 @@ fn page(
         for (part, has_title) in [(before, true), (between, true), (after, false)] {
             out.extend_from_slice(part.as_bytes());
             if has_title {
-                encode::decimal(out, u64::from(status.code()));
+                out.extend_from_slice(&status.digits());
                 out.extend_from_slice(b" ");
                 out.extend_from_slice(status.reason().as_bytes());
             }

@@ -175,14 +175,17 @@ impl Site {
     /// with what was found.
     pub fn answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let answer = self.decide(asked)?;
-        self.complete(answer, asked)
+        if self.has_fields || matches!(answer, Answer::Refusal(_)) {
+            return self.complete(answer, asked);
+        }
+        Ok(answer)
     }
 
     /// Adds to an answer what the operator wants of it: the page of an error, and fields.
     ///
     /// # Errors
     /// As [`Site::answer`].
-    #[inline]
+    #[inline(never)]
     pub fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let answer = match answer {
             Answer::Refusal(status) => self.page(status, asked)?,

@@ -143,9 +143,9 @@ impl<T: Transport> Connection<T> {
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
     fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
-        let time = *cx.clock.log_time();
-        let mut buffer;
+        let (mut buffer, time);
         let entry = if cx.log.is_some() {
+            time = *cx.clock.log_time();
             let (peer, user) = match &cx.gate {
                 None => (self.peer.ip(), None),
                 Some(gate) => {
