@@ -188,7 +188,7 @@ impl Read for Source<'_> {
 }
 
 /// Decodes all frames of a zstd stream, one behind the other, and passes over those that hold no content (RFC 8878
-/// §3.1): the decoder itself knows of one.
+/// §3.1): the decoder itself knows of one, and leaves it to others to compare its checksum.
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -218,12 +218,20 @@ impl<R: BufRead> ZstdFrames<R> {
         }
         Ok(false)
     }
+
+    /// Compares the checksum of a frame of which all was read, if it has one, with that of what came out.
+    fn check_frame(&self) -> io::Result<()> {
+        let Some(promised) = self.decoder.get_checksum_from_data() else { return Ok(()) };
+        let is_right = self.decoder.get_calculated_checksum() == Some(promised);
+        if is_right { Ok(()) } else { Err(io::Error::other("its checksum is wrong")) }
+    }
 }
 
 impl<R: BufRead> Read for ZstdFrames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.decoder.can_collect() == 0 {
             if self.decoder.is_finished() {
+                self.check_frame()?;
                 if !self.begin_frame()? {
                     return Ok(0);
                 }
@@ -365,6 +373,22 @@ mod tests {
         assert!(make(&bomb, Coding::Gzip, Coding::Identity).is_err());
         let cut = make(&[7; 5_000], Coding::Identity, Coding::Gzip).unwrap();
         assert!(make(&cut[..cut.len() - 9], Coding::Gzip, Coding::Identity).is_err());
+    }
+
+    #[test]
+    fn one_wrong_bit_is_seen_by_the_checksum() {
+        // Noise does not get smaller, so it stands in the frame as it is: only the checksum can tell.
+        let noise: Vec<u8> = (1..20_000_u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
+        let mut zstd = ruzstd::encoding::compress_to_vec(&*noise, ruzstd::encoding::CompressionLevel::Fastest);
+        assert!(make(&zstd, Coding::Zstd, Coding::Identity).unwrap() == noise);
+        let place = zstd.len() / 2;
+        for places in [vec![place], vec![zstd.len() - 1], vec![place, place]] {
+            let is_right = places.len() == 2;
+            places.iter().for_each(|&place| zstd[place] ^= 1);
+            let decoded = make(&zstd, Coding::Zstd, Coding::Identity);
+            assert_eq!(decoded.map_err(|error| error.to_string()).is_ok(), is_right, "{places:?}");
+            places.iter().for_each(|&place| zstd[place] ^= 1);
+        }
     }
 
     #[test]
