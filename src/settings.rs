@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) acceptor: acceptor::Settings,
     /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
     pub(crate) connections_max: u64,
+    /// Most connections of each client, if that is limited.
+    pub(crate) of_client_max: Option<u32>,
     /// For every worker, but for its processor.
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
@@ -106,11 +108,12 @@ impl Settings {
         let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
-        let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+        let gate = access::gate(&cli.access, cli.overload.rate.some()).map_err(SettingsError::Users)?;
         let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
             connections_max: budget.connections_max,
+            of_client_max: cli.overload.max_conns_per_ip.some(),
             processors: processors(&cli.pin, machine, workers)?,
             listen,
             is_sharded: is_sharded(cli),

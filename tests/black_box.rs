@@ -55,6 +55,7 @@ mod black_box {
     mod deadlines;
     mod descriptors;
     mod downloads;
+    mod fair;
     mod fairness;
     mod idle;
     mod listing_work;
