@@ -138,7 +138,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_pin, help_heading = "Threads")]
     pub(crate) pin: Pin,
 
-    /// Most connections at once; more wait in the backlog [default and ceiling: what the descriptor limit allows]
+    /// Most connections at once; those idle longest make room, or more wait [default and ceiling: what the descriptor limit allows]
     #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,

@@ -70,7 +70,9 @@ fn parse_rate(text: &str) -> Result<Limit<Rate>, String> {
     }
     let (rate, burst) = text.split_once(':').map_or((text, None), |(rate, burst)| (rate, Some(burst)));
     let Some((requests, period)) = rate.split_once('/') else {
-        return Err("it must be off, or requests in a second or a minute, such as 20/s, 300/m or 20/s:50".into());
+        return Err(
+            "it must be off, or requests in a second or a minute, such as 20/s, 300/m or 20/s:50".into()
+        );
     };
     let period_s = match period {
         "s" => 1,

@@ -129,7 +129,10 @@ fn a_place_comes_back_however_a_connection_ends() {
 #[test]
 fn a_place_comes_back_when_a_worker_panics() {
     if !cfg!(debug_assertions) {
-        return skip("fair::a_place_comes_back_when_a_worker_panics", "faults are built into debug builds only");
+        return skip(
+            "fair::a_place_comes_back_when_a_worker_panics",
+            "faults are built into debug builds only",
+        );
     }
     let tree = site();
     for mode in MODES {
@@ -432,7 +435,8 @@ fn who_guesses_passwords_is_slowed_and_nobody_else() {
 fn a_request_that_waits_for_a_helper_counts_once() {
     let tree = site();
     tree.write("page.txt", "some text that is long enough to be coded ".repeat(100).as_bytes());
-    let server = Server::start(&[&SLOW[..], &["--compress", "--error-page", "404=404.html"]].concat(), tree.root());
+    let server =
+        Server::start(&[&SLOW[..], &["--compress", "--error-page", "404=404.html"]].concat(), tree.root());
     let mut client = server.connect();
     let statuses = ["/page.txt", "/nothing", "/page.txt", "/a.txt"]
         .map(|target| client.get_with(target, &["Accept-Encoding: gzip"]).status);

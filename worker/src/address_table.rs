@@ -96,9 +96,9 @@ impl AddressTable {
 
     /// Takes a place for another connection of a client.
     ///
-    /// Never do more connections of a client have places than allowed. Two threads may find no slot of a client at
-    /// the same time and make two; then both count. Each looks once more after it has counted: all steps have one
-    /// order, and whoever comes second in it sees the first.
+    /// Never do more connections of a client have places than allowed. Within a slot each thread learns how many there
+    /// are with its own. Two threads may find no slot of a client at the same time and make two; so each looks for others
+    /// after it has counted: all these steps have one order, and whoever counts second sees the first.
     ///
     /// Where no slot is free the connection is not counted: rather that than refuse somebody for others.
     ///
@@ -106,11 +106,16 @@ impl AddressTable {
     /// When there is none.
     pub fn take(&'static self, client: ClientKey) -> Result<Place, OverLimit> {
         let (tag, buckets) = self.locate(client);
-        if count(tag, buckets) >= u64::from(self.connections_max) {
+        let connections_max = u64::from(self.connections_max);
+        if slots(buckets).map(|slot| count(tag, slot)).sum::<u64>() >= connections_max {
             return Err(OverLimit);
         }
-        let place = Place(raise(tag, buckets).or_else(|| occupy(tag, buckets)));
-        if count(tag, buckets) > u64::from(self.connections_max) {
+        let Some((slot, own)) = raise(tag, buckets).or_else(|| occupy(tag, buckets)) else {
+            return Ok(Place(None));
+        };
+        let place = Place(Some(slot));
+        let others = slots(buckets).filter(|&other| !std::ptr::eq(other, slot));
+        if own + others.map(|slot| count(tag, slot)).sum::<u64>() > connections_max {
             return Err(OverLimit);
         }
         Ok(place)
@@ -151,27 +156,33 @@ fn slots(buckets: [&'static Bucket; 2]) -> impl Iterator<Item = &'static AtomicU
     one.0.iter().chain(other)
 }
 
-/// The connections that a client has.
-fn count(tag: u64, buckets: [&'static Bucket; 2]) -> u64 {
-    let words = slots(buckets).map(|slot| slot.load(Ordering::SeqCst));
-    words.filter(|&word| is_of(word, tag)).map(|word| word & COUNT).sum()
+/// The connections of a client that a slot counts.
+fn count(tag: u64, slot: &AtomicU64) -> u64 {
+    let word = slot.load(Ordering::SeqCst);
+    if is_of(word, tag) { word & COUNT } else { 0 }
+}
+
+/// Changes a slot; it and how many it counts then.
+fn change(slot: &'static AtomicU64, to: impl FnMut(u64) -> Option<u64>) -> Option<(&'static AtomicU64, u64)> {
+    let before = slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, to).ok()?;
+    Some((slot, (before & COUNT) + 1))
 }
 
 /// Counts one more where the client has a slot.
-fn raise(tag: u64, buckets: [&'static Bucket; 2]) -> Option<&'static AtomicU64> {
+fn raise(tag: u64, buckets: [&'static Bucket; 2]) -> Option<(&'static AtomicU64, u64)> {
     let more = |word| is_of(word, tag).then(|| word + 1);
-    slots(buckets).find(|slot| slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok())
+    slots(buckets).find_map(|slot| change(slot, more))
 }
 
 /// Makes a slot for the client, in the bucket that has more of them free, and counts one.
-fn occupy(tag: u64, [one, other]: [&'static Bucket; 2]) -> Option<&'static AtomicU64> {
+fn occupy(tag: u64, [one, other]: [&'static Bucket; 2]) -> Option<(&'static AtomicU64, u64)> {
     let buckets = if other.taken() < one.taken() { [other, one] } else { [one, other] };
     let first = |word| match word {
         FREE => Some(tag << COUNT_BITS | 1),
         // Another thread was quicker.
         word => is_of(word, tag).then(|| word + 1),
     };
-    slots(buckets).find(|slot| slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, first).is_ok())
+    slots(buckets).find_map(|slot| change(slot, first))
 }
 
 impl Drop for Place {
@@ -264,7 +275,8 @@ mod tests {
     #[test]
     fn where_no_slot_is_free_nobody_is_refused() {
         let table = AddressTable::leak(1, 1);
-        let places: Vec<_> = (0..3 * SLOTS as u32).map(|number| table.take(numbered(number))).collect();
+        assert!(24 > table.buckets.len() * SLOTS);
+        let places: Vec<_> = (0..24).map(|number| table.take(numbered(number))).collect();
         assert!(places.iter().all(Result::is_ok));
         drop(places);
         assert!(is_empty(table));
@@ -297,10 +309,10 @@ mod tests {
     #[test]
     fn threads_together_never_take_more_than_allowed_and_give_back_all() {
         const ROUNDS: u32 = 30_000;
-        const CLIENTS: usize = 6;
+        const CLIENTS: u32 = 6;
         const LIMIT: u32 = 3;
-        let table = AddressTable::leak(CLIENTS as u64, LIMIT);
-        let inside: [AtomicU32; CLIENTS] = Default::default();
+        let table = AddressTable::leak(CLIENTS.into(), LIMIT);
+        let inside: [AtomicU32; CLIENTS as usize] = Default::default();
         let refused = AtomicU32::new(0);
         let enter = |number: u32| {
             let held = &inside[number as usize];
@@ -317,7 +329,7 @@ mod tests {
                     let mut kept = std::collections::VecDeque::new();
                     for round in 0..ROUNDS {
                         // More of one client in turn than it may have, and then those of the next.
-                        kept.push_back(enter((round / 5 + thread) % CLIENTS as u32));
+                        kept.push_back(enter((round / 5 + thread) % CLIENTS));
                         if kept.len() > 6
                             && let Some((place, held)) = kept.pop_front().flatten()
                         {

@@ -17,6 +17,7 @@ use protocol::field::RareName;
 use protocol::{Fields, RequestHead, Status, cors};
 use sha2::{Digest as _, Sha256};
 
+use crate::decision::decided;
 use crate::handoff::Peer;
 use crate::rate::{Rates, TooMany};
 use crate::users::{CREDENTIALS_BYTES_MAX, Roll};
@@ -177,6 +178,7 @@ impl Gate {
         }
         let counted = self.settings.rates.as_ref().filter(|_| !is_known).zip(client);
         if let Some(Err(too_many)) = counted.map(|(rates, client)| rates.take(client, now_ms)) {
+            decided!("rate", "one too many of this client, for the next {} s", too_many.retry_after_s);
             return Verdict::TooMany(too_many);
         }
         // A browser asks for permission before it sends a password.
@@ -402,7 +404,7 @@ mod tests {
             now_ms,
         ) {
             Verdict::Refuse(status) => status.code(),
-            Verdict::TooMany(too_many) => too_many.retry_after_s as u16,
+            Verdict::TooMany(too_many) => u16::try_from(too_many.retry_after_s).unwrap(),
             Verdict::Challenge(_) => 401,
             Verdict::Verify(_) => 0,
             Verdict::Pass => 200,

@@ -85,9 +85,8 @@ mod tests {
     fn pop_all(ranking: &mut Ranking, since: &[Option<u64>], now_ms: u64) -> Vec<u32> {
         let since_ms = |index: u32| since[index as usize];
         let mut popped = Vec::new();
-        while let Next::Index(index) =
-            ranking.pop(since.len() as u32, now_ms, &mut 1_000_000, since_ms)
-        {
+        let index_end = u32::try_from(since.len()).unwrap();
+        while let Next::Index(index) = ranking.pop(index_end, now_ms, &mut 1_000_000, since_ms) {
             popped.push(index);
         }
         popped
@@ -138,10 +137,17 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         /// A connection goes on, and becomes idle again after a while.
-        Serve { index: usize, for_ms: u64 },
+        Serve {
+            index: usize,
+            for_ms: u64,
+        },
         /// It begins something long.
-        Begin { index: usize },
-        Pass { ms: u64 },
+        Begin {
+            index: usize,
+        },
+        Pass {
+            ms: u64,
+        },
         Pop,
     }
 

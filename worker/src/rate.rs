@@ -85,7 +85,8 @@ impl Rates {
         let now_ns = now_ms * NS_PER_MS;
         let bucket = self.bucket(address.into(), now_ns);
         let most_ns = now_ns + self.full_after_ns;
-        let taken = |full_ns: u64| Some(full_ns.max(now_ns) + self.token_ns).filter(|&full_ns| full_ns <= most_ns);
+        let taken =
+            |full_ns: u64| Some(full_ns.max(now_ns) + self.token_ns).filter(|&full_ns| full_ns <= most_ns);
         match bucket.full_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
             Ok(_) => Ok(()),
             Err(full_ns) => {
@@ -122,7 +123,8 @@ impl Rates {
 
 /// The bucket that is full soonest, with when and whose it is; of several, one that is nobody's.
 fn soonest_full(buckets: &[Bucket; PLACES]) -> Option<(u64, u64, &Bucket)> {
-    let seen = |bucket: &Bucket| (bucket.full_ns.load(Ordering::Relaxed), bucket.client.load(Ordering::Relaxed));
+    let seen =
+        |bucket: &Bucket| (bucket.full_ns.load(Ordering::Relaxed), bucket.client.load(Ordering::Relaxed));
     let all = buckets.iter().map(|bucket| (seen(bucket), bucket));
     all.min_by_key(|(seen, _)| *seen).map(|((full_ns, owner), bucket)| (full_ns, owner, bucket))
 }
@@ -156,7 +158,8 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_as_many_as_grow() {
         let rates = rate(10, 1, 5);
-        let table = [(0, 5), (0, 0), (99, 0), (100, 1), (100, 0), (399, 2), (400, 1), (1_000, 5), (100_000, 5)];
+        let table =
+            [(0, 5), (0, 0), (99, 0), (100, 1), (100, 0), (399, 2), (400, 1), (1_000, 5), (100_000, 5)];
         for (after_ms, count) in table {
             assert_eq!(passed(&rates, 1, START_MS + after_ms, 9), count, "{after_ms}");
         }
@@ -261,8 +264,8 @@ mod tests {
     /// at the moment at which they lose their place to it.
     #[test]
     fn threads_that_take_each_others_places_refuse_nobody() {
-        const ASKED: usize = 40;
-        let rates = rate(1, 1, 5 * ASKED as u32);
+        const ASKED: u32 = 40;
+        let rates = rate(1, 1, 5 * ASKED);
         let clients = neighbours(&rates, 4 * PLACES);
         let refused = &|share: &[u32]| {
             let asked = (0..ASKED).flat_map(|_| share);

@@ -140,10 +140,12 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             encode::field(out, "WWW-Authenticate", challenge.as_bytes());
             out.extend_from_slice(&extras.fields);
         }),
-        Answer::TooMany(TooMany { retry_after_s }) => page(out, Status::TooManyRequests, asker, clock, |out| {
-            encode::field_number(out, "Retry-After", *retry_after_s);
-            out.extend_from_slice(&extras.fields);
-        }),
+        Answer::TooMany(TooMany { retry_after_s }) => {
+            page(out, Status::TooManyRequests, asker, clock, |out| {
+                encode::field_number(out, "Retry-After", *retry_after_s);
+                out.extend_from_slice(&extras.fields);
+            })
+        }
         Answer::Refusal(status) => page(out, *status, asker, clock, |out| {
             refusal_fields(out, *status);
             out.extend_from_slice(&extras.fields);

@@ -225,7 +225,10 @@ mod tests {
         assert_eq!(slab.get_mut(old), None);
         assert_eq!(slab.remove(old), None);
         assert_eq!(slab.get_mut(new), Some(&mut 'b'));
-        assert_eq!((slab.get_at(new.index()), slab.get_at(1), slab.get_at(1 << 20)), (Some(&'b'), None, None));
+        assert_eq!(
+            (slab.get_at(new.index()), slab.get_at(1), slab.get_at(1 << 20)),
+            (Some(&'b'), None, None)
+        );
         assert_eq!(slab.id_at(new.index()), Some(new));
         assert_eq!(slab.len(), 1);
     }

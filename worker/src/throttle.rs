@@ -25,8 +25,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Lets the first one through.
-    #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { due_ms: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 

@@ -5,8 +5,8 @@
 
 use protocol::Status;
 
-use super::waiting::Waiting;
 use super::Connection;
+use super::waiting::Waiting;
 use crate::address_table::AddressTable;
 use crate::close::CloseReason;
 use crate::context::Context;
@@ -77,7 +77,11 @@ impl<T: Transport> Connection<T> {
     }
 
     /// The same for one whose client was introduced just now; `buffer` is what was read to.
-    pub(super) fn enter_introduced(&mut self, buffer: &mut [u8], cx: &mut Context) -> Result<(), CloseReason> {
+    pub(super) fn enter_introduced(
+        &mut self,
+        buffer: &mut [u8],
+        cx: &mut Context,
+    ) -> Result<(), CloseReason> {
         cx.of_clients.map_or(Ok(()), |table| self.enter_table(table, buffer, cx))
     }
 
