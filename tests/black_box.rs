@@ -62,6 +62,7 @@ mod black_box {
     mod overload;
     mod panic;
     mod release;
+    mod room;
     mod sharded;
     mod signals;
     mod slow_block_device;

@@ -48,6 +48,11 @@ pub(super) fn starved(tree: &Tree, flags: &[&str]) -> (Server, Client, Vec<Clien
     exhausted
 }
 
+/// Lets the server have the descriptors that it has, and no more.
+pub(super) fn leave_no_descriptor(server: &Server) {
+    server.limit_descriptors(u32::try_from(server.process().descriptors()).expect("not that many"));
+}
+
 /// Far more clients than descriptors, and none of those that were let in can be spared.
 fn exhaust(server: Server) -> (Server, Client, Vec<Client>) {
     let first = busy(&server);
@@ -110,7 +115,7 @@ fn a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_missing() {
     assert_eq!(first.get("/a.txt").content, b"a");
     let mut others: Vec<Client> = (0..4).map(|_| busy(&server)).collect();
     others.iter_mut().for_each(|client| assert_eq!(client.response_head().status, 200));
-    server.limit_descriptors(server.process().descriptors() as u32);
+    leave_no_descriptor(&server);
     for name in &names {
         expect_served_or_put_off(&mut first, &format!("/{name}"), name.as_bytes());
     }

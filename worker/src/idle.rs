@@ -1,4 +1,4 @@
-//! Which connections have been idle longest: found when room is needed, and not kept book of until then.
+//! Which connections have been idle longest: found when room is needed. No book is kept until then.
 //!
 //! A ranking is a heap of slab indices, each with a time before which its connection cannot have become idle. That
 //! time is looked up only when the index comes to the top: connections only ever become idle later, so an index whose
@@ -9,6 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+
+/// Whoever has been idle for less may be passed over where there are more to look at than can be.
+const RECENT_MS: u64 = 1_000;
 
 /// Indices, by when their connections became idle at the earliest.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ pub struct Ranking {
 pub enum Next {
     /// The index that has been idle longest. It is taken to be idle no more.
     Index(u32),
-    /// None has been idle before now.
+    /// None has been idle before now; or none for long, of more than could be looked at.
     Nobody,
     /// There are more to look at than `steps` allowed; the next look goes on.
     Later,
@@ -51,7 +54,9 @@ impl Ranking {
                 return Next::Nobody;
             }
             if !take(steps) {
-                return Next::Later;
+                // Of many who are busy, those looked at first can be looked at again before the last one is.
+                let is_recent = earliest_ms.saturating_add(RECENT_MS) > now_ms;
+                return if is_recent { Next::Nobody } else { Next::Later };
             }
             let since = since_ms(index);
             let is_next = since.is_some_and(|since_ms| since_ms <= earliest_ms);
@@ -132,6 +137,16 @@ mod tests {
         }
         assert_eq!(tries, 1_000_usize.div_ceil(64));
         assert_eq!(ranking.pop(1_000, 10, &mut 64, since_ms), Next::Nobody);
+    }
+
+    #[test]
+    fn that_nobody_is_idle_is_known_even_of_more_than_one_look_can_see() {
+        let mut ranking = Ranking::default();
+        let looks = (0..100).map(|turn| ranking.pop(1_000, 5_000 + 10 * turn, &mut 64, |_| None));
+        let known = looks.take_while(|next| *next == Next::Later).count();
+        assert_eq!(known, 1_000 / 64);
+        assert_eq!(ranking.pop(1_000, 5_200, &mut 64, |_| None), Next::Nobody);
+        assert_eq!(ranking.pop(1_000, 9_000, &mut 64, |_| None), Next::Later, "some may have become idle");
     }
 
     #[derive(Clone, Copy, Debug)]

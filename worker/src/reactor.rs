@@ -38,8 +38,8 @@ const RESUMPTIONS_MAX: u32 = 512;
 /// come in the 10 ms before somebody asks again, and not many more than needed.
 const DISPLACED_SHARE: usize = 32;
 const DISPLACED_MAX: usize = 32;
-/// Connections that are looked at for it in a turn.
-const LOOKS_MAX: usize = 1_024;
+/// Connections that are looked at for it in a turn, for each way in which one can be spared.
+const LOOKS_MAX: usize = 4_096;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -295,7 +295,7 @@ impl Reactor {
     /// idle, those that have been about to say something longest. Never one that has asked for something.
     pub fn make_room(&mut self) {
         let mut left = (self.connections.len() / DISPLACED_SHARE).clamp(1, DISPLACED_MAX);
-        let mut looks = LOOKS_MAX;
+        let mut looks = [LOOKS_MAX; 2];
         while left > 0
             && !self.cx.is_draining
             && let Some((kind, index)) = self.next_to_spare(&mut looks)
@@ -304,10 +304,10 @@ impl Reactor {
         }
     }
 
-    fn next_to_spare(&mut self, looks: &mut usize) -> Option<(Spare, u32)> {
+    fn next_to_spare(&mut self, looks: &mut [usize; 2]) -> Option<(Spare, u32)> {
         let now_ms = self.cx.clock.now_ms();
         let (connections, cx) = (&self.connections, &self.cx);
-        for (kind, ranking) in &mut self.spare {
+        for ((kind, ranking), looks) in self.spare.iter_mut().zip(looks) {
             let since_ms = |index| connections.get_at(index)?.spare_since_ms(*kind, cx);
             match ranking.pop(connections.index_end(), now_ms, looks, since_ms) {
                 Next::Index(index) => return Some((*kind, index)),
