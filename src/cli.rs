@@ -7,6 +7,7 @@ mod command;
 mod content;
 mod environment;
 mod listen;
+mod overload;
 mod rules;
 mod settling;
 mod url;
@@ -25,6 +26,7 @@ pub(crate) use access::{Access, TrustField, Trusted};
 pub(crate) use command::{ClientAddress, Command, Healthcheck, Man, Manifest, Request, definition};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
+pub(crate) use overload::Overload;
 pub(crate) use rules::Rules;
 pub(crate) use vhost::Vhost;
 
@@ -136,10 +138,13 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_pin, help_heading = "Threads")]
     pub(crate) pin: Pin,
 
-    /// Most connections at once; more wait in the backlog [default and ceiling: what the descriptor limit allows]
+    /// Most connections at once; those idle longest make room, or more wait [default and ceiling: what the descriptor limit allows]
     #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) overload: Overload,
 
     /// Longest request head, up to 1m
     #[arg(long, env = "ONELOOP_MAX_HEADER", value_name = "SIZE", default_value = "16k")]
@@ -313,6 +318,7 @@ impl Cli {
         }
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
+        cli.settle_limits()?;
         cli.settle_level(&matches)?;
         if let Some(message) = cli.rules.contradiction(&matches, &cli.content.header) {
             return Err(serving().error(ErrorKind::ValueValidation, message));

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use acceptor::{AcceptError, Acceptor, LocalAddress};
+use worker::address_table::AddressTable;
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
@@ -54,7 +55,7 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let (access_log, producers) = start_access_log(&settings)?;
     let control = Arc::new(Control::default());
     let releases = worker::open_roots(&settings.worker.site).map_err(ServerError::Worker)?;
-    let room = Arc::new(Room::new(settings.connections_max));
+    let room = Arc::new(room(&settings));
     let entrances = shards.into_iter().map(|queues| Entrance { room: Arc::clone(&room), queues });
     let (workers, senders) = start_workers(&settings, &releases, entrances, &control, producers)?;
     let successors: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
@@ -81,6 +82,12 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
         tracing::warn!("the end of the access log could not be written in time");
     }
     result
+}
+
+fn room(settings: &Settings) -> Room {
+    let connections_max = settings.connections_max;
+    let of_clients = settings.of_client_max.map(|most| AddressTable::leak(connections_max, most));
+    Room::new(connections_max).shared_by(settings.processors.len(), of_clients)
 }
 
 fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer>), ServerError> {
@@ -253,6 +260,10 @@ impl Server {
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
                 proxy_refusals = counters.proxy_refusals.get(),
+                crowd_refusals = counters.crowd_refusals.get(),
+                rate_refusals = counters.rate_refusals.get(),
+                displaced_idle = counters.displaced_idle.get(),
+                displaced_unfinished = counters.displaced_unfinished.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),
                 shortages = counters.shortages.get(),

@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) acceptor: acceptor::Settings,
     /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
     pub(crate) connections_max: u64,
+    /// Most connections of each client, if that is limited.
+    pub(crate) of_client_max: Option<u32>,
     /// For every worker, but for its processor.
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
@@ -112,6 +114,7 @@ impl Settings {
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
             connections_max: budget.connections_max,
+            of_client_max: cli.overload.max_conns_per_ip.some(),
             processors: processors(&cli.pin, machine, workers)?,
             listen,
             is_sharded: is_sharded(cli),
@@ -150,7 +153,7 @@ pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Resu
 
 /// Who may ask, if not everybody.
 pub(crate) fn gate(cli: &Cli) -> Result<Option<GateSettings>, SettingsError> {
-    access::gate(&cli.access).map_err(SettingsError::Users)
+    access::gate(&cli.access, cli.overload.rate.some()).map_err(SettingsError::Users)
 }
 
 /// What a worker is told, whatever processor it is bound to and whoever may ask.

@@ -56,12 +56,14 @@ mod black_box {
     mod descriptors;
     mod downloads;
     mod explaining;
+    mod fair;
     mod fairness;
     mod idle;
     mod listing_work;
     mod overload;
     mod panic;
     mod release;
+    mod room;
     mod sharded;
     mod signals;
     mod slow_block_device;

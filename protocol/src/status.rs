@@ -1,4 +1,4 @@
-//! The status codes that oneloop answers with (RFC 9110 §15, RFC 6585 §5).
+//! The status codes that oneloop answers with (RFC 9110 §15, RFC 6585 §4 and §5).
 
 /// Status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ pub enum Status {
     RangeNotSatisfiable = 416,
     /// 417
     ExpectationFailed = 417,
+    /// 429
+    TooManyRequests = 429,
     /// 431
     HeaderFieldsTooLarge = 431,
     /// 500
@@ -99,6 +101,7 @@ impl Status {
             Self::UriTooLong => "URI Too Long",
             Self::RangeNotSatisfiable => "Range Not Satisfiable",
             Self::ExpectationFailed => "Expectation Failed",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",

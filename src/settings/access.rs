@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use protocol::address::{self, AccessList, ForwardedBy};
 use worker::gate::{GateSettings, Trust};
+use worker::rate::{Rate, Rates};
 use worker::users::{self, Roll, User, UserError, Users};
 
 use crate::cli::{Access, TrustField, Trusted};
@@ -17,9 +19,9 @@ use crate::show::quoted;
 ///
 /// # Errors
 /// What is wrong with the users.
-pub(super) fn gate(access: &Access) -> Result<Option<GateSettings>, UserFileError> {
+pub(super) fn gate(access: &Access, rate: Option<Rate>) -> Result<Option<GateSettings>, UserFileError> {
     let has_rules = !access.allow.is_empty() || !access.deny.is_empty() || !access.trust.is_empty();
-    if !has_rules && !access.proxy_protocol && !access.asks_for_password() {
+    if !has_rules && !access.proxy_protocol && !access.asks_for_password() && rate.is_none() {
         return Ok(None);
     }
     let networks = access.trust.iter().filter_map(|trusted| match trusted {
@@ -41,6 +43,7 @@ pub(super) fn gate(access: &Access) -> Result<Option<GateSettings>, UserFileErro
             },
         },
         is_proxied: access.proxy_protocol,
+        rates: rate.map(|rate| Arc::new(Rates::new(rate))),
         users: first_users(access)?.map(Roll::new),
         challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", access.auth_realm).into(),
     }))

@@ -139,7 +139,7 @@ impl Response {
             }
             405 => assert_eq!(self.require("Allow"), "GET, HEAD, OPTIONS", "{shown:?}"),
             416 => assert!(self.require("Content-Range").starts_with("bytes */"), "{shown:?}"),
-            503 => drop(self.require("Retry-After").parse::<u32>().expect("Retry-After in seconds")),
+            429 | 503 => drop(self.require("Retry-After").parse::<u32>().expect("Retry-After in seconds")),
             status => assert!((200..600).contains(&status), "{shown:?}"),
         }
         if self.content_length().is_some_and(|length| length > 0) {

@@ -1,7 +1,7 @@
 //! Who may ask at all: decided before anything else, so that who may not learns nothing of what is served.
 //!
 //! Owns whose address counts (that of the peer, or what a trusted proxy tells of its client), which addresses are
-//! let in, and which passwords were found to be right lately. It verifies none itself: that is a task for a helper.
+//! let in and how often they may ask, and which passwords were found to be right lately. It verifies none itself: that is a task for a helper.
 //! A site that asks for none of this has no gate.
 
 use std::cell::RefCell;
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decision::{self, decided};
 use crate::handoff::Peer;
+use crate::rate::{Rates, TooMany};
 use crate::users::{CREDENTIALS_BYTES_MAX, Roll};
 
 /// How long a password that was right is taken for right.
@@ -38,6 +39,8 @@ pub struct GateSettings {
     pub trust: Trust,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub is_proxied: bool,
+    /// How often each client may ask, if that is limited.
+    pub rates: Option<Arc<Rates>>,
     /// Who has a password; anybody may come in if nobody has.
     pub users: Option<Arc<Roll>>,
     /// The value of `WWW-Authenticate`.
@@ -104,6 +107,8 @@ pub enum Verdict {
     Pass,
     /// It is refused.
     Refuse(Status),
+    /// It is one too many.
+    TooMany(TooMany),
     /// It is refused with this challenge (RFC 9110 §11.6.1).
     Challenge(Arc<str>),
     /// A password is to be verified first.
@@ -134,6 +139,12 @@ impl Gate {
         self.settings.is_proxied
     }
 
+    /// Whether a peer is a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: Peer) -> bool {
+        self.settings.trust.includes(peer)
+    }
+
     /// Whether a peer may send such a header: anybody may where nobody in particular is trusted.
     #[must_use]
     pub fn may_introduce(&self, peer: Peer) -> bool {
@@ -148,11 +159,16 @@ impl Gate {
         fields.and_then(|fields| address::forwarded_client(fields, networks, *by)).or(peer.ip())
     }
 
-    /// Decides about a request. `is_verified` is what a helper found out about its password.
+    /// Decides about a request. `is_verified` is what a helper found out about its password; one that was judged
+    /// before, as `is_known` says, counts once.
+    ///
+    /// Who is never served is told so, and takes no place in the table of those who are. How often the others may ask is
+    /// decided before passwords, so that guessing is slowed as well.
     pub fn judge(
         &mut self,
         head: &RequestHead<'_>,
         peer: Peer,
+        is_known: bool,
         is_verified: Option<bool>,
         now_ms: u64,
     ) -> Verdict {
@@ -163,6 +179,11 @@ impl Gate {
         }
         if client.is_some_and(|client| self.settings.access.access(client) == Access::Deny) {
             return Verdict::Refuse(Status::Forbidden);
+        }
+        let counted = self.settings.rates.as_ref().filter(|_| !is_known).zip(client);
+        if let Some(Err(too_many)) = counted.map(|(rates, client)| rates.take(client, now_ms)) {
+            decided!("rate", "one too many of this client, for the next {} s", too_many.retry_after_s);
+            return Verdict::TooMany(too_many);
         }
         if self.settings.users.is_none() {
             return Verdict::Pass;
@@ -324,6 +345,7 @@ mod tests {
     use protocol::http1::head::{FieldLines, decode};
 
     use super::*;
+    use crate::rate::Rate;
     use crate::users::Users;
 
     const BCRYPT: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
@@ -342,6 +364,7 @@ mod tests {
                 by: ForwardedBy::XForwardedFor,
             },
             is_proxied: false,
+            rates: None,
             users,
             challenge: "Basic".into(),
         })
@@ -351,7 +374,7 @@ mod tests {
         let input = format!("{request}\r\n");
         let mut lines = FieldLines::new();
         let (head, _) = decode(input.as_bytes(), &mut lines, &Limits::default()).unwrap().unwrap();
-        gate.judge(&head, peer, is_verified, now_ms)
+        gate.judge(&head, peer, is_verified.is_some(), is_verified, now_ms)
     }
 
     fn peer(address: &str) -> Peer {
@@ -408,6 +431,51 @@ mod tests {
         assert!(matches!(judge(&mut gate, Peer::Unix, &other, None, 5), Verdict::Verify(_)));
         let _latest = roll.succeed(users());
         assert!(matches!(judge(&mut gate, Peer::Unix, &request, None, 5), Verdict::Verify(_)));
+    }
+
+    #[test]
+    fn a_request_counts_once_before_its_password_and_not_if_it_is_never_served() {
+        let mut gate = gate(Some(Roll::new(users())), &[(Access::Deny, "192.0.2.7")], &["192.0.2.1"], false);
+        gate.settings.rates = Some(Arc::new(Rates::new(Rate { requests: 1, period_s: 1, burst: 2 })));
+        let request = format!("{GET}Authorization: Basic YTpi\r\n");
+        let mut ask = |address, request: &str, is_verified, now_ms| match judge(
+            &mut gate,
+            peer(address),
+            request,
+            is_verified,
+            now_ms,
+        ) {
+            Verdict::Refuse(status) => status.code(),
+            Verdict::TooMany(too_many) => u16::try_from(too_many.retry_after_s).unwrap(),
+            Verdict::Challenge(_) => 401,
+            Verdict::Verify(_) => 0,
+            Verdict::Pass => 200,
+        };
+        let forwarded = |address| format!("{request}X-Forwarded-For: {address}\r\n");
+        let table = [
+            ("192.0.2.2", request.clone(), None, 0, 0),
+            // The same once more, when a helper has looked at the password.
+            ("192.0.2.2", request.clone(), Some(false), 0, 401),
+            ("192.0.2.2", GET.to_owned(), None, 0, 401),
+            ("192.0.2.2", request.clone(), None, 0, 1),
+            ("192.0.2.2", request.clone(), Some(true), 0, 200),
+            ("192.0.2.2", request.clone(), None, 1_000, 0),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 0),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 0),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 1),
+            ("192.0.2.1", forwarded("192.0.2.9"), None, 0, 0),
+            // From anybody else it means nothing.
+            ("192.0.2.3", forwarded("192.0.2.8"), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+        ];
+        for (at, (address, request, is_verified, now_ms, expected)) in table.into_iter().enumerate() {
+            assert_eq!(ask(address, &request, is_verified, 5_000 + now_ms), expected, "{at} {address}");
+        }
     }
 
     #[test]

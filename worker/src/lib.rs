@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod access_log;
+pub mod address_table;
 pub mod buffers;
 pub mod clock;
 pub mod close;
@@ -18,11 +19,13 @@ pub mod errands;
 pub mod fault;
 pub mod gate;
 pub mod handoff;
+pub mod idle;
 pub mod log_writer;
 pub mod metrics;
 pub mod output;
 pub mod overload;
 pub mod parts;
+pub mod rate;
 pub mod reactor;
 pub mod respond;
 pub mod room;

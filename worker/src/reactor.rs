@@ -14,11 +14,12 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::close::CloseReason;
-use crate::connection::{Arrival, Connection, Fate};
+use crate::connection::{Arrival, Connection, Fate, Spare};
 use crate::context::Context;
 use crate::control::Phase;
 use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
+use crate::idle::{Next, Ranking};
 use crate::shard::Shard;
 use crate::site::release::Release;
 use crate::slab::{ConnectionId, Slab};
@@ -36,6 +37,12 @@ const RESUMPTIONS_MAX: u32 = 512;
 /// Once that many bytes were sent to those who waited for a helper, or to those who had used up their budget, the rest of
 /// them waits for the next turn: whoever asks for something small meanwhile waits for one large send, not for all.
 const RESUMED_BYTES_MAX: u64 = 256 << 10;
+/// Of how many connections one is closed when room is needed, and how many at most in a turn: enough for those who
+/// come in the 10 ms before somebody asks again, and not many more than needed.
+const DISPLACED_SHARE: usize = 32;
+const DISPLACED_MAX: usize = 32;
+/// Connections that are looked at for it in a turn, for each way in which one can be spared.
+const LOOKS_MAX: usize = 4_096;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ pub struct Reactor {
     news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
     /// Whether more was done by the helpers than a turn could take in.
     has_more_news: bool,
+    /// Which connections can be spared first, of each kind.
+    spare: [(Spare, Ranking); 2],
     cx: Context,
     registry: Registry,
 }
@@ -65,6 +74,7 @@ impl Reactor {
             running: Vec::new(),
             news: None,
             has_more_news: false,
+            spare: [Spare::Idle, Spare::Unfinished].map(|kind| (kind, Ranking::default())),
             cx,
             registry,
         }
@@ -156,7 +166,10 @@ impl Reactor {
     fn adopt(&mut self, accepted: Accepted) {
         self.cx.counters.adopted.increment();
         let mut connection = Connection::new(Socket::new(accepted.stream), accepted.peer, &self.cx);
-        let fate = connection.advance(&mut self.cx);
+        let fate = match connection.enter(&mut self.cx) {
+            Ok(()) => connection.advance(&mut self.cx),
+            Err(reason) => Fate::Close(reason),
+        };
         if let Fate::Close(reason) = fate {
             connection.end(&mut self.cx);
             reason.count(&self.cx.counters);
@@ -293,6 +306,49 @@ impl Reactor {
             tracing::debug!(peer = %connection.peer(), ?reason, "connection closed");
             reason.count(&self.cx.counters);
         }
+    }
+
+    /// Closes a few of the connections that can best be spared: those that have been idle longest, or, if none is
+    /// idle, those that have been about to say something longest. Never one that has asked for something.
+    pub fn make_room(&mut self) {
+        let mut left = (self.connections.len() / DISPLACED_SHARE).clamp(1, DISPLACED_MAX);
+        let mut looks = [LOOKS_MAX; 2];
+        while left > 0
+            && !self.cx.is_draining
+            && let Some((kind, index)) = self.next_to_spare(&mut looks)
+        {
+            left -= usize::from(self.displace(kind, index));
+        }
+    }
+
+    fn next_to_spare(&mut self, looks: &mut [usize; 2]) -> Option<(Spare, u32)> {
+        let now_ms = self.cx.clock.now_ms();
+        let (connections, cx) = (&self.connections, &self.cx);
+        for ((kind, ranking), looks) in self.spare.iter_mut().zip(looks) {
+            let since_ms = |index| connections.get_at(index)?.spare_since_ms(*kind, cx);
+            match ranking.pop(connections.index_end(), now_ms, looks, since_ms) {
+                Next::Index(index) => return Some((*kind, index)),
+                Next::Nobody => {}
+                Next::Later => return None,
+            }
+        }
+        None
+    }
+
+    /// Closes a connection, unless it has said something that no event has told of yet. Whether it is closed.
+    fn displace(&mut self, kind: Spare, index: u32) -> bool {
+        let Some(id) = self.connections.id_at(index) else { return false };
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let since_ms = connection.spare_since_ms(kind, &self.cx);
+        connection.readable(false);
+        let fate = connection.advance(&mut self.cx);
+        self.settle(id, fate);
+        let Some(connection) = self.connections.get_mut(id) else { return true };
+        if connection.spare_since_ms(kind, &self.cx) != since_ms || connection.owes_bytes() {
+            return false;
+        }
+        self.close(id, kind.reason());
+        true
     }
 
     /// Every connection that waits for a request is closed; every other learns that its exchange is the last.

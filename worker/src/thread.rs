@@ -28,6 +28,7 @@ use crate::gate::{Gate, SharedGate};
 use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
+use crate::overload;
 use crate::reactor::{Reactor, WAKER};
 use crate::room::Room;
 use crate::roots::Successor;
@@ -162,6 +163,7 @@ pub fn spawn(
     let counters = Arc::new(Counters::default());
     let successor = Successor::new(releases.count(), Arc::clone(&waker));
     let room = Arc::clone(&entrance.room);
+    room.introduce(index, Arc::clone(&waker));
     let shard = Shard::new(entrance, Arc::clone(&counters), poll.registry()).map_err(StartError::Loop)?;
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
     let worker = Worker {
@@ -245,6 +247,7 @@ impl Worker {
         let site = Site::new(self.settings.site.clone(), &self.releases, patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         cx.gate = gate;
+        cx.of_clients = self.room.of_clients();
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
         cx.errands = self
             .helpers
@@ -260,6 +263,7 @@ impl Worker {
             self.wait(&reactor, &mut events)?;
             reactor.turn(events.iter(), &mut self.receiver, &mut self.shard);
             self.enter(&mut reactor, self.control.phase());
+            self.make_room(&mut reactor);
             self.give_back();
             while let Some((tree, release)) = self.successor.take() {
                 self.change_over(&mut reactor, tree, release);
@@ -285,6 +289,16 @@ impl Worker {
         // The kernel queues one more than it is told to. When everything is dropped, so is what is queued.
         let most = if phase == Phase::Draining { self.settings.backlog + 1 } else { 0 };
         reactor.close_listeners(&mut self.shard, most);
+    }
+
+    /// Closes a few connections, if somebody needs what they take.
+    fn make_room(&self, reactor: &mut Reactor) {
+        if overload::take_shortage() {
+            self.room.ask();
+        }
+        if self.room.is_asked(self.index) {
+            reactor.make_room();
+        }
     }
 
     /// Gives back the places of the connections that were closed since the last time.

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
 use crate::gate::{SharedGate, Verdict};
+use crate::metrics::Counters;
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding, Site};
 use crate::transport::Transport;
@@ -78,7 +79,7 @@ impl<T: Transport> Connection<T> {
         let asked = Asked { head, clock: &cx.clock, findings };
         let answer = match &cx.gate {
             None => cx.site.answer(&asked),
-            Some(gate) => self.answer_at_gate(gate, &asked, &mut cx.site),
+            Some(gate) => self.answer_at_gate(gate, &asked, &mut cx.site, &cx.counters),
         };
         match answer {
             Ok(answer) => self.put(head, &answer, cx),
@@ -98,11 +99,17 @@ impl<T: Transport> Connection<T> {
         gate: &SharedGate,
         asked: &Asked<'_>,
         site: &mut Site,
+        counters: &Counters,
     ) -> Result<Answer, Box<Task>> {
+        let is_known = self.inquiry.is_some();
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
-        match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
+        match gate.borrow_mut().judge(asked.head, self.peer, is_known, is_verified, asked.clock.now_ms()) {
             Verdict::Pass => site.answer(asked),
             Verdict::Refuse(status) => site.complete(Answer::Refusal(status), asked),
+            Verdict::TooMany(too_many) => {
+                counters.rate_refusals.increment();
+                site.complete(Answer::TooMany(too_many), asked)
+            }
             Verdict::Challenge(challenge) => site.complete(Answer::Challenge(challenge), asked),
             Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }

@@ -36,6 +36,9 @@ impl<T: Transport> Connection<T> {
                 budget.input_bytes = budget.input_bytes.saturating_sub(bytes);
                 self.is_drained = bytes < buffer.len() && !self.is_read_closed;
                 self.introduce(buffer.get(..bytes).unwrap_or_default(), cx)?;
+                if !self.is_unintroduced {
+                    self.enter_introduced(buffer, cx)?;
+                }
                 Ok(None)
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {

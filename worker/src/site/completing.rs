@@ -39,6 +39,7 @@ impl Site {
         let (Answer::Redirect(_)
         | Answer::Refusal(_)
         | Answer::Challenge(_)
+        | Answer::TooMany(_)
         | Answer::Options
         | Answer::RangeNotSatisfiable(_)) = answer
         else {

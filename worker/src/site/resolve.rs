@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use super::manifest::Manifest;
 use super::residency;
 use crate::decision::decided;
+use crate::overload;
 use crate::settings::Symlinks;
 
 /// How often a path is tried when a rename or a mount elsewhere keeps the kernel from being sure (openat2(2), EAGAIN).
@@ -310,12 +311,17 @@ impl Only {
     }
 }
 
-/// The status for an open that failed. Only what says something about *us* is a 5xx.
+/// The status for an open that failed. Only what says something about *us* is a 5xx; connections make room for those
+/// who come again after a shortage.
 #[must_use]
 pub fn refusal(errno: Errno) -> Status {
     match errno {
         Errno::ACCESS | Errno::PERM => Status::Forbidden,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Status::ServiceUnavailable,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => {
+            overload::note_shortage();
+            Status::ServiceUnavailable
+        }
+        Errno::AGAIN => Status::ServiceUnavailable,
         Errno::IO => Status::InternalServerError,
         _ => Status::NotFound,
     }
