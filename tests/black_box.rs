@@ -61,6 +61,7 @@ mod black_box {
     mod overload;
     mod panic;
     mod release;
+    mod sandbox;
     mod sharded;
     mod signals;
     mod slow_block_device;
