@@ -4,6 +4,7 @@
 
 mod access;
 mod command;
+mod confinement;
 mod content;
 mod environment;
 mod listen;
@@ -24,6 +25,7 @@ use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use access::{Access, TrustField, Trusted};
 pub(crate) use command::{ClientAddress, Command, Healthcheck, Man, Manifest, Request, definition};
+pub(crate) use confinement::{Confinement, Mode, Owner};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
 pub(crate) use overload::Overload;
@@ -102,6 +104,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) confinement: Confinement,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
@@ -324,6 +329,7 @@ impl Cli {
             return Err(serving().error(ErrorKind::ValueValidation, message));
         }
         cli.access.settle_helpers(cli.helpers)?;
+        cli.confinement.settle()?;
         Ok((cli, matches))
     }
 }

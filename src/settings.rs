@@ -2,6 +2,7 @@
 
 mod access;
 mod budget;
+mod confinement;
 mod listening;
 mod site;
 
@@ -13,15 +14,19 @@ use std::time::Duration;
 
 use acceptor::Address;
 use protocol::Limits;
-use worker::Deadlines;
 use worker::gate::GateSettings;
 use worker::log_writer::Destination;
+use worker::{Deadlines, FirstStep};
 
 use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
 use crate::os;
+use crate::sandbox::privileges::{self, Identity, PrivilegeError};
+use crate::sandbox::{Reach, Wish};
 use crate::show::quoted;
 pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
+use confinement::wish;
+pub(crate) use confinement::{identity, reach, unix_path};
 use listening::descriptors;
 pub(crate) use listening::{addresses, forms};
 use site::site;
@@ -72,6 +77,12 @@ pub(crate) struct Settings {
     pub(crate) processors: Vec<Option<usize>>,
     /// Threads that wait for disks, of all workers together.
     pub(crate) helpers: usize,
+    /// Who the process becomes once the listeners are open.
+    pub(crate) identity: Option<Identity>,
+    /// The sandbox that it is to be in.
+    pub(crate) sandbox: Wish,
+    /// What may be opened there.
+    pub(crate) reach: Reach,
     /// Where users are read from, on HUP once more.
     pub(crate) user_file: Option<UserFile>,
     /// Where to listen.
@@ -97,7 +108,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Validates what the command line asks for.
     ///
-    /// Adopts inherited sockets, so it comes before anything that opens descriptors.
+    /// Adopts inherited sockets and changes the root of the file system, so it comes before anything that opens descriptors.
     ///
     /// # Errors
     /// The flag to blame, what is wrong with it, and what to do.
@@ -107,6 +118,11 @@ impl Settings {
         // First, because everything else opens something.
         let budget = budget(cli, machine, access_log.is_some())?;
         let listen = addresses(&forms(cli))?;
+        // Names are looked up outside of a new root; every path is one inside of it.
+        let identity = identity(&cli.confinement)?;
+        if let Some(directory) = &cli.confinement.chroot {
+            privileges::change_root(directory).map_err(SettingsError::Privileges)?;
+        }
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = gate(cli)?;
@@ -116,6 +132,8 @@ impl Settings {
             connections_max: budget.connections_max,
             of_client_max: cli.overload.max_conns_per_ip.some(),
             processors: processors(&cli.pin, machine, workers)?,
+            sandbox: wish(cli),
+            reach: reach(cli, &worker.site, listen.iter().filter_map(unix_path), access_log.as_ref()),
             listen,
             is_sharded: is_sharded(cli),
             defers_accept: worker.deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
@@ -128,6 +146,7 @@ impl Settings {
             is_verbose: cli.verbose,
             helpers: cli.helpers,
             user_file: UserFile::of(&cli.access),
+            identity,
         })
     }
 }
@@ -172,6 +191,7 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
         backlog: cli.backlog.into(),
         processor: None,
         spin_us: cli.spin_us,
+        first: FirstStep::default(),
         gate: None,
         site: site(cli, open_files_max),
     }
@@ -289,6 +309,8 @@ pub(crate) enum SettingsError {
     },
     /// Nobody could be let in.
     Users(UserFileError),
+    /// The process cannot be who it is to be.
+    Privileges(PrivilegeError),
     /// The process may not run there.
     Processor {
         /// The one that was asked for.
@@ -331,6 +353,7 @@ impl fmt::Display for SettingsError {
                 os::reason(source)
             ),
             Self::Users(source) => source.fmt(f),
+            Self::Privileges(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
                 let allowed = allowed.join(", ");
@@ -351,6 +374,7 @@ impl std::error::Error for SettingsError {
             | Self::Unresolved { source, .. }
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
+            Self::Privileges(source) => Some(source),
             Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }

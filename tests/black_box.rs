@@ -64,6 +64,7 @@ mod black_box {
     mod panic;
     mod release;
     mod room;
+    mod sandbox;
     mod sharded;
     mod signals;
     mod slow_block_device;

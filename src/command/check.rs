@@ -4,6 +4,7 @@
 //! It asks the code that serves wherever there is such code: roots and files are opened, addresses bound, as they
 //! would be, and closed again.
 
+mod confinement;
 mod machine;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use worker::site::resolve::{Patience, Root};
 use super::{Ended, put_out};
 use crate::cli::{self, Cli};
 use crate::server::ServerError;
-use crate::settings;
+use crate::settings::{self, SettingsError};
 use crate::show::{plain, quoted};
 
 /// How bad it is.
@@ -78,10 +79,19 @@ impl fmt::Display for Finding {
 pub(crate) fn run(cli: &Cli) -> Ended {
     let mut findings: Vec<Finding> =
         cli::strange_variables().into_iter().map(|line| Finding::warn("environment", line)).collect();
+    // As the server does: names are looked up outside of a new root, paths inside.
+    let addresses: Vec<_> =
+        settings::forms(cli).into_iter().map(|form| settings::addresses(&[form])).collect();
+    let identity = confinement::user(cli);
+    findings.extend(confinement::new_root(cli));
     findings.extend(content(cli));
-    findings.extend(listening(cli));
+    let sockets = addresses.iter().flatten().flatten().filter_map(settings::unix_path);
+    let sockets: Vec<_> = sockets.map(Path::to_owned).collect();
+    findings.extend(listening(addresses, cli));
+    findings.push(identity);
     findings.extend(access_log(cli));
     findings.extend(machine::findings(cli));
+    findings.extend(confinement::sandbox(cli, &sockets));
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     put_out(lines.as_bytes())?;
     let has_failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
@@ -146,10 +156,10 @@ fn file_system(path: &Path, root: &Root) -> Finding {
 }
 
 /// Every address, bound for a moment.
-fn listening(cli: &Cli) -> Vec<Finding> {
+fn listening(resolved: Vec<Result<Vec<Address>, SettingsError>>, cli: &Cli) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for form in settings::forms(cli) {
-        match settings::addresses(&[form]) {
+    for addresses in resolved {
+        match addresses {
             Err(error) => findings.push(Finding::fail("listen", error)),
             Ok(addresses) => findings.extend(addresses.into_iter().map(|address| bind(address, cli))),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::address::{self, AccessList, ForwardedBy};
@@ -71,6 +71,11 @@ impl UserFile {
     /// The file of `--auth-file`.
     pub(super) fn of(access: &Access) -> Option<Self> {
         access.auth_file.clone().map(|path| Self { path, given: access.auth.clone() })
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads it; may wait for a disk.

@@ -13,11 +13,11 @@ use super::startup::expect_failure;
 use super::tree::Tree;
 
 /// The password is `open sesame`, at the lowest cost of each kind.
-const ALICE: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
-const BOB: &str =
+pub(super) const ALICE: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
+pub(super) const BOB: &str =
     "bob:$argon2id$v=19$m=64,t=1,p=1$c1uGoLJEy/NNlgW0EdKZTw$xQ6Bx3ymrPSPiDfbR3b9XhaE2aN/cNm6/fgi/Lc6WPE";
-const AS_ALICE: &str = "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU=";
-const AS_BOB: &str = "Authorization: Basic Ym9iOm9wZW4gc2VzYW1l";
+pub(super) const AS_ALICE: &str = "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU=";
+pub(super) const AS_BOB: &str = "Authorization: Basic Ym9iOm9wZW4gc2VzYW1l";
 /// `alice:open sesamf`, `carol:open sesame`.
 const WRONG: [&str; 2] =
     ["Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWY=", "Authorization: Basic Y2Fyb2w6b3BlbiBzZXNhbWU="];

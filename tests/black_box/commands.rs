@@ -210,8 +210,18 @@ fn a_good_setup_passes_the_check() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
     let is_finding = |line: &str| line.starts_with("ok    ") || line.starts_with("warn  ");
     assert!(ended.stdout.lines().all(is_finding), "{}", ended.stdout);
-    for subject in ["root", "file", "listen", "access log", "descriptors", "processors", "kernel", "landlock"]
-    {
+    for subject in [
+        "root",
+        "file",
+        "listen",
+        "access log",
+        "descriptors",
+        "processors",
+        "kernel",
+        "user",
+        "sandbox",
+        "reach",
+    ] {
         assert!(
             ended.stdout.lines().any(|line| line[6..].starts_with(subject)),
             "{subject}: {}",

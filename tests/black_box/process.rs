@@ -67,6 +67,12 @@ impl Process {
         status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().into()
     }
 
+    /// What `/proc` says of each of its threads.
+    pub(crate) fn thread_statuses(&self) -> Vec<String> {
+        let threads = fs::read_dir(self.directory.join("task")).expect("task").flatten();
+        threads.map(|thread| fs::read_to_string(thread.path().join("status")).expect("status")).collect()
+    }
+
     /// How long its threads together were ready to run while the processors ran others.
     pub(crate) fn waited_for_processor(&self) -> Duration {
         let threads = fs::read_dir(self.directory.join("task")).expect("task");

@@ -27,6 +27,7 @@ use crate::site::directory::Enumeration;
 use crate::site::making::{Making, Unmade};
 use crate::site::opening::{Opened, OpenedFiles, Opening};
 use crate::site::representation::Representation;
+use crate::threads::{FirstStep, ThreadKind};
 use crate::throttle;
 pub use window::Window;
 
@@ -187,12 +188,12 @@ impl std::fmt::Debug for Helpers {
 }
 
 impl Helpers {
-    /// Starts `threads` helpers. They end with the process: one that is stuck in a dead file system must not
+    /// Starts `threads` helpers, each with its `first` step. They end with the process: one that is stuck in a dead file system must not
     /// keep it from ending.
     ///
     /// # Errors
     /// When the kernel refuses an eventfd or a thread.
-    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+    pub fn start(threads: usize, first: &FirstStep) -> io::Result<Arc<Self>> {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
         let helpers = Arc::new(Self {
             jobs: ArrayQueue::new(QUEUE_MAX),
@@ -203,8 +204,11 @@ impl Helpers {
             semaphore,
         });
         for index in 0..threads {
-            let helpers = Arc::clone(&helpers);
-            thread::Builder::new().name(format!("helper-{index}")).spawn(move || helpers.help())?;
+            let (helpers, first) = (Arc::clone(&helpers), first.clone());
+            thread::Builder::new().name(format!("helper-{index}")).spawn(move || {
+                first.take(ThreadKind::Helper);
+                helpers.help();
+            })?;
         }
         Ok(helpers)
     }
@@ -390,7 +394,7 @@ mod tests {
 
     #[test]
     fn windows_are_read_and_the_worker_is_woken() {
-        let helpers = Helpers::start(2).unwrap();
+        let helpers = Helpers::start(2, &FirstStep::default()).unwrap();
         let (inbox, mut poll) = inbox();
         let content: Vec<u8> = (0..=255).cycle().take(300_000).collect();
         let claim = claim();
@@ -409,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_another_by_now_is_not_read() {
-        let helpers = Helpers::start(1).unwrap();
+        let helpers = Helpers::start(1, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let changed = Window { stamp: window(b"other", 0, 5).stamp, ..window(b"these", 0, 5) };
         let claim = claim();
@@ -419,7 +423,7 @@ mod tests {
 
     #[test]
     fn files_are_opened_while_representations_are_made() {
-        let helpers = Helpers::start(2).unwrap();
+        let helpers = Helpers::start(2, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let claim = claim();
         // Hard to code: it takes a while, even where nothing else runs.
@@ -459,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_task_nobody_waits_for_is_not_done() {
-        let helpers = Helpers::start(0).unwrap();
+        let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         helpers.submit(&claim(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         helpers.start_one();
@@ -468,7 +472,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_handed_back() {
-        let helpers = Helpers::start(0).unwrap();
+        let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let shared = window(b"x", 0, 1);
         let task = || Task::Warm(Window { file: Arc::clone(&shared.file), ..shared });

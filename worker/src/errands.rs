@@ -219,6 +219,7 @@ mod tests {
     use crate::site::opening::{Opened, Opener, Opening, Wanted};
     use crate::site::resolve::Root;
     use crate::slab::Slab;
+    use crate::threads::FirstStep;
 
     /// A tree, errands without a helper, and two connections.
     struct Desk {
@@ -237,7 +238,7 @@ mod tests {
             let release = Release::first(Root::open(directory.path(), Symlinks::Inside).unwrap());
             let poll = mio::Poll::new().unwrap();
             let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-            let helpers = Helpers::start(0).unwrap();
+            let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
             let errands = Errands::new(Arc::clone(&helpers), Inbox::new(waker));
             let mut slab = Slab::with_limit(100);
             let ids = (0..100).map(|_| slab.insert(()).unwrap()).collect();

@@ -37,6 +37,7 @@ use crate::shard::{Entrance, Shard};
 use crate::site::Site;
 use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Patience, Root};
+use crate::threads::ThreadKind;
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
@@ -209,6 +210,7 @@ struct Worker {
 impl Worker {
     fn main(mut self) {
         self.pin();
+        self.settings.first.take(ThreadKind::Loop);
         let log = self.log.take().map(|producer| Rc::new(RefCell::new(producer)));
         let gate = self.settings.gate.take().map(|settings| Rc::new(RefCell::new(Gate::new(settings))));
         let mut failures = VecDeque::new();
