@@ -300,3 +300,49 @@ fn fields_of_the_operator_s_stand_on_listings_too() {
     let server = Server::start(&["-z", "-c", "60"], tree.root());
     assert_eq!(server.connect().get("/").require("Cache-Control"), "public, max-age=60");
 }
+
+#[test]
+fn what_a_rewrite_leads_to_is_listed_and_nothing_else() {
+    let tree = Tree::new(&[
+        ("pub/a.txt", b"a"),
+        ("pub/deep/b.txt", b"b"),
+        ("secret/key.pem", b"key"),
+        ("files/other", b""),
+        (".hidden/x", b""),
+    ]);
+    let rules = ["/files/*=/pub/$1", "/secret/*=/nothing/$1", "/drop=/pub/deep", "/env/*=/.hidden/$1"];
+    let rules = rules.into_iter().flat_map(|rule| ["--rewrite", rule]);
+    let flags: Vec<&str> = ["-z", "-t", "1"].into_iter().chain(rules).collect();
+    let server = Server::start(&flags, tree.root());
+    let mut client = server.connect();
+    let json = "Accept: application/json";
+    // The second time from what is kept.
+    for _ in 0..2 {
+        for target in ["/secret/", "/secret", "/env/", "/drop", "/files/a.txt/"] {
+            assert_eq!(client.get_with(target, &[json]).status, 404, "{target}");
+        }
+        for (target, expected) in [
+            ("/files/", &["deep", "a.txt"][..]),
+            ("/files/deep/", &["b.txt"]),
+            ("/drop/", &["b.txt"]),
+            ("/pub/", &["deep", "a.txt"]),
+        ] {
+            let response = client.get_with(target, &[json]);
+            assert_eq!(between(text(&response), "{\"name\":\"", "\""), expected, "{target}");
+        }
+        assert_eq!(client.get("/files").require("Location"), "/files/");
+        // Of the address that was asked for.
+        for (target, title, crumbs) in [
+            ("/files/deep/", "Index of /files/deep/", &["../../", "../"][..]),
+            ("/pub/deep/", "Index of /pub/deep/", &["../../", "../"]),
+            ("/drop/", "Index of /drop/", &["../"]),
+        ] {
+            let response = client.get(target);
+            let page = text(&response);
+            assert_eq!(between(page, "<title>", "</title>"), [title]);
+            assert_eq!(between(page, "<li><a href=\"", "\""), crumbs, "{target}");
+            assert!(page.contains("href=\"./b.txt\"") || page.contains("href=\"b.txt\""), "{page}");
+        }
+    }
+    assert_eq!(client.get("/files/deep/b.txt").content, b"b");
+}
