@@ -1,7 +1,7 @@
 //! The work that listings are: done anew as often as needed, once for a crowd, by nobody who is waited for, and bounded.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, request};
 use super::listing::{between, names, site, text};
@@ -149,4 +149,36 @@ fn a_hundred_thousand_entries_are_divided_for_people_and_whole_for_programs() {
     assert_eq!(client.get_with("/", &["Accept: application/json"]).status, 403, "a program could not tell");
     let part = client.get("/");
     assert!(text(&part).contains("class=\"notice\""), "people are told");
+}
+
+#[test]
+fn a_large_directory_holds_up_no_small_one() {
+    let _heavy = heavy();
+    let tree = Tree::new(&[("large/0", b"")]);
+    for number in 1..20_000 {
+        fs::hard_link(tree.path("large/0"), tree.path(&format!("large/{number}"))).unwrap();
+    }
+    // By chance, one of these may share the turns of the large one, but not most.
+    let small: Vec<String> = (0..9).map(|number| format!("small-{number}")).collect();
+    small.iter().for_each(|name| tree.write(&format!("{name}/x"), b""));
+    let server = Server::start(&["-z", "-t", "1"], tree.root());
+    let mut crowd: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    let begun = Instant::now();
+    for (number, client) in (1..).zip(&mut crowd) {
+        client.patience(Duration::from_secs(60));
+        client.send(&request("GET", &format!("/large/?sort=size&page={number}"), &[]));
+    }
+    let mut others: Vec<Client> = small.iter().map(|_| server.connect()).collect();
+    for (name, client) in small.iter().zip(&mut others) {
+        client.patience(Duration::from_secs(60));
+        client.send(&request("GET", &format!("/{name}/"), &[]));
+    }
+    let first = crowd.iter_mut().zip(&mut others).map(|(_, other)| other.response().status);
+    assert!(first.take(5).all(|status| status == 200));
+    let listed = begun.elapsed();
+    for client in &mut crowd {
+        assert_eq!(client.response().status, 200);
+    }
+    let all = begun.elapsed();
+    assert!(listed * 2 < all, "small ones took {listed:?}, the large one {all:?}");
 }

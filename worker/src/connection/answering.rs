@@ -1,5 +1,7 @@
 //! From a request head to a response in the output buffer, with or without the help of a thread that may wait.
 
+use std::net::IpAddr;
+
 use bytes::Buf;
 use protocol::http1::head::FieldLines;
 use protocol::{Fields, Method, Name, RequestError, RequestHead, Status};
@@ -29,6 +31,8 @@ const ERRANDS_MAX: usize = 8;
 pub(super) struct Inquiry {
     /// What nobody has been asked for yet.
     task: Option<Box<Task>>,
+    /// Whose request it is, if that has an address.
+    client: Option<IpAddr>,
     /// What has been found out, so that nothing has to be found out again even if no cache keeps it.
     findings: Vec<Finding>,
     /// Whether its password is right.
@@ -84,7 +88,7 @@ impl<T: Transport> Connection<T> {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
-                self.inquire(task);
+                self.inquire(task, head, cx);
                 return false;
             }
         }
@@ -109,8 +113,13 @@ impl<T: Transport> Connection<T> {
     }
 
     #[cold]
-    fn inquire(&mut self, task: Box<Task>) {
-        self.inquiry.get_or_insert_default().task = Some(task);
+    fn inquire(&mut self, task: Box<Task>, head: &RequestHead<'_>, cx: &Context) {
+        let inquiry = self.inquiry.get_or_insert_default();
+        inquiry.task = Some(task);
+        inquiry.client = match &cx.gate {
+            None => self.peer.ip(),
+            Some(gate) => gate.borrow().client(self.peer, Some(&head.fields)),
+        };
     }
 
     #[cold]
@@ -192,6 +201,11 @@ impl<T: Transport> Connection<T> {
     pub fn task(&mut self) -> Option<Task> {
         let task = self.inquiry.as_mut().and_then(|inquiry| inquiry.task.take());
         task.map(|task| *task).or_else(|| self.output.task())
+    }
+
+    /// Whose request the task is for, if it is for one and that has an address.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.inquiry.as_ref().and_then(|inquiry| inquiry.client)
     }
 
     /// A helper has taken the task.

@@ -115,7 +115,9 @@ pub fn produce(
     let mut directory = entries::read(root, paths.found, settings, format == Format::Html)?;
     directory.entries.sort_unstable_by(|one, other| view.order.compare(one, other));
     let (content, media_type) = match format {
-        Format::Html => (html::page(&directory, paths.asked, view, settings.order), "text/html; charset=utf-8"),
+        Format::Html => {
+            (html::page(&directory, paths.asked, view, settings.order), "text/html; charset=utf-8")
+        }
         Format::Json => (json::array(&directory.entries), "application/json"),
     };
     Ok(Listing { validators: validators(&content, directory.changed_s, unix_s), content, media_type })
