@@ -106,8 +106,8 @@ impl<T: Transport> Connection<T> {
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
         match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
             Verdict::Pass => site.answer(asked),
-            Verdict::Refuse(status) => site.complete(Answer::Refusal(status), asked),
-            Verdict::Challenge(challenge) => site.complete(Answer::Challenge(challenge), asked),
+            Verdict::Refuse(status) => site.answer_as_decided(Answer::Refusal(status), asked),
+            Verdict::Challenge(challenge) => site.answer_as_decided(Answer::Challenge(challenge), asked),
             Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }
     }
