@@ -179,13 +179,10 @@ impl Opener {
     /// What responses with the file at `path` say besides. It was asked for by that many bytes of the path.
     fn fields(&self, path: &[u8], asked_bytes: usize, wanted: Wanted) -> BytesMut {
         let mut lines = BytesMut::new();
-        if self.plan.fields.is_empty() {
-            return lines;
-        }
-        let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
-        match wanted {
-            Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
-            Wanted::File | Wanted::Directory => self.plan.fields.append_for_file(&paths, &mut lines),
+        // Those of an error are about the path that was asked for, which is another one each time.
+        if !self.plan.fields.is_empty() && wanted != Wanted::ErrorPage {
+            let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
+            self.plan.fields.append_for_file(&paths, &mut lines);
         }
         lines
     }
