@@ -151,15 +151,15 @@ impl Gate {
         fields.and_then(|fields| address::forwarded_client(fields, networks, *by)).or(peer.ip())
     }
 
-    /// Decides about a request. `is_verified` is what a helper found out about its password.
+    /// Decides about a request of that [client](Self::client). `is_verified` is what a helper found out about its
+    /// password.
     pub fn judge(
         &mut self,
         head: &RequestHead<'_>,
-        peer: Peer,
+        client: Option<IpAddr>,
         is_verified: Option<bool>,
         now_ms: u64,
     ) -> Verdict {
-        let client = self.client(peer, Some(&head.fields));
         if client.is_some_and(|client| self.settings.access.access(client) == Access::Deny) {
             return Verdict::Refuse(Status::Forbidden);
         }
@@ -335,7 +335,8 @@ mod tests {
         let input = format!("{request}\r\n");
         let mut lines = FieldLines::new();
         let (head, _) = decode(input.as_bytes(), &mut lines, &Limits::default()).unwrap().unwrap();
-        gate.judge(&head, peer, is_verified, now_ms)
+        let client = gate.client(peer, Some(&head.fields));
+        gate.judge(&head, client, is_verified, now_ms)
     }
 
     fn peer(address: &str) -> Peer {

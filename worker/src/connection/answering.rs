@@ -14,7 +14,7 @@ use crate::cold::{Outcome, Task};
 use crate::context::Context;
 use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
-use crate::gate::{SharedGate, Verdict};
+use crate::gate::{Gate, SharedGate, Verdict};
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding, Site};
 use crate::transport::Transport;
@@ -104,12 +104,20 @@ impl<T: Transport> Connection<T> {
         site: &mut Site,
     ) -> Result<Answer, Box<Task>> {
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
-        match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
+        let client = self.client_by(&gate.borrow(), Some(&asked.head.fields));
+        let verdict = gate.borrow_mut().judge(asked.head, client, is_verified, asked.clock.now_ms());
+        match verdict {
             Verdict::Pass => site.answer(asked),
             Verdict::Refuse(status) => site.answer_as_decided(Answer::Refusal(status), asked),
             Verdict::Challenge(challenge) => site.answer_as_decided(Answer::Challenge(challenge), asked),
             Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }
+    }
+
+    /// Whose request it is, if that has an address. On a connection of which a trusted proxy could not tell whose it is,
+    /// fields come from whoever that is.
+    fn client_by(&self, gate: &Gate, fields: Option<&Fields<'_>>) -> Option<IpAddr> {
+        gate.client(self.peer, fields.filter(|_| !self.is_anonymous))
     }
 
     #[cold]
@@ -118,7 +126,7 @@ impl<T: Transport> Connection<T> {
         inquiry.task = Some(task);
         inquiry.client = match &cx.gate {
             None => self.peer.ip(),
-            Some(gate) => gate.borrow().client(self.peer, Some(&head.fields)),
+            Some(gate) => self.client_by(&gate.borrow(), Some(&head.fields)),
         };
     }
 
@@ -160,7 +168,7 @@ impl<T: Transport> Connection<T> {
                 Some(gate) => {
                     buffer = [0; CREDENTIALS_BYTES_MAX];
                     let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
-                    (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
+                    (self.client_by(&gate, fields), gate.user(fields, now_ms, &mut buffer))
                 }
             };
             Some(Entry {
