@@ -346,3 +346,17 @@ fn what_a_rewrite_leads_to_is_listed_and_nothing_else() {
     }
     assert_eq!(client.get("/files/deep/b.txt").content, b"b");
 }
+
+#[test]
+fn there_is_no_page_beyond_the_last() {
+    let tree = site();
+    let server = Server::start(&["-z", "-t", "1"], tree.root());
+    let mut client = server.connect();
+    for _ in 0..2 {
+        assert_eq!(client.get("/?page=1").status, 200);
+        for target in ["/?page=2", "/?page=100", "/sub/?page=2&sort=size"] {
+            assert_eq!(client.get(target).status, 404, "{target}");
+        }
+        assert_eq!(client.get_with("/?page=2", &["Accept: application/json"]).status, 200);
+    }
+}

@@ -31,7 +31,7 @@ use crate::cold::Task;
 
 /// What the keys of listings begin with, and no other key.
 const KEY_PREFIX: &[u8] = b"\0?";
-/// No directory has more pages of HTML. Who asks for one beyond gets the last.
+/// No directory has more pages of HTML.
 const PAGES_MAX: usize = ENTRIES_MAX.div_ceil(PAGE_ENTRIES);
 
 /// A directory that is to be listed, with all that a helper thread needs for it.
@@ -174,7 +174,10 @@ impl Site {
         let format = settings.formats.choose(&head.fields);
         let View { order, page } = View::from_query(query, settings.order);
         // An array has one page, and it is the same whichever was asked for.
-        let page = if format == Format::Json { 1 } else { page.min(PAGES_MAX) };
+        let page = if format == Format::Json { 1 } else { page };
+        if page > PAGES_MAX {
+            return Err(NOT_FOUND);
+        }
         self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(KEY_PREFIX);
         self.key.extend_from_slice(&[format as u8, order.column as u8, order.direction as u8]);

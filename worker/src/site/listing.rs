@@ -103,7 +103,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// The status to refuse the request with. 403 for a directory that may not be read, or has more entries than JSON
-/// may have.
+/// may have; 404 also for a page beyond the last.
 pub fn produce(
     root: &Root,
     paths: Paths<'_>,
@@ -113,6 +113,9 @@ pub fn produce(
     unix_s: i64,
 ) -> Result<Listing, Status> {
     let mut directory = entries::read(root, paths.found, settings, format == Format::Html)?;
+    if view.page > directory.entries.len().div_ceil(PAGE_ENTRIES).max(1) {
+        return Err(Status::NotFound);
+    }
     directory.entries.sort_unstable_by(|one, other| view.order.compare(one, other));
     let (content, media_type) = match format {
         Format::Html => {
