@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::client::{Client, eventually, request};
 use super::date;
@@ -359,4 +360,18 @@ fn there_is_no_page_beyond_the_last() {
         }
         assert_eq!(client.get_with("/?page=2", &["Accept: application/json"]).status, 200);
     }
+}
+
+#[test]
+fn what_the_server_may_not_read_is_not_shown() {
+    let tree = Tree::new(&[("a", b""), ("b", b""), ("open/x", b""), ("shut/x", b""), ("passed/x", b"x")]);
+    for (name, mode) in [("b", 0o200), ("shut", 0o600), ("passed", 0o711)] {
+        fs::set_permissions(tree.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    tree.link("link", "b");
+    let server = Launch::new(tree.root()).flags(&["-z=json"]).unprivileged().start();
+    let mut client = server.connect();
+    assert_eq!(names(&mut client, "/"), ["open", "passed", "a"]);
+    assert_eq!((client.get("/b").status, client.get("/shut/x").status), (403, 403));
+    assert_eq!((client.get("/passed/x").status, client.get("/passed/").status), (200, 403));
 }

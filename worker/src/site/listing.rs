@@ -3,8 +3,8 @@
 //!
 //! A listing is produced anew from the file system each time, and reading a directory may wait for a disk, so
 //! this belongs on helper threads and never on a loop. It shows nothing that a request would not be answered
-//! with: only regular files and directories, links only where they may be followed, names that start with a dot
-//! only if they are served.
+//! with: only regular files that the server may read and directories that it may enter, links only where they may be
+//! followed, names that start with a dot only if they are served.
 //!
 //! **How much.** At most `entries_max` entries are read, which bounds the memory: of more, those whose names come
 //! first by their bytes. HTML is divided into pages of [`PAGE_ENTRIES`], since a browser takes seconds to lay out
