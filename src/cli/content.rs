@@ -192,9 +192,10 @@ fn parse_cache(text: &str) -> Result<CachePolicy, String> {
     }
 }
 
-/// Fields that say how a response is to be read: only the server knows.
-const OURS: [&str; 13] = [
+/// Fields that say how a response is to be read, or what to do next: only the server knows.
+const OURS: [&str; 18] = [
     "accept-ranges",
+    "allow",
     "connection",
     "content-encoding",
     "content-length",
@@ -205,8 +206,12 @@ const OURS: [&str; 13] = [
     "keep-alive",
     "last-modified",
     "location",
-    "transfer-encoding",
+    "retry-after",
     "server",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
 ];
 
 fn parse_field_rule(text: &str) -> Result<FieldRule, String> {

@@ -260,7 +260,9 @@ impl<W: Write> Write for Bounded<W> {
 /// has compressed yet.
 #[must_use]
 pub fn is_compressible(media_type: &str) -> bool {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 14] = [
+        "application/javascript",
+        "application/x-javascript",
         "application/json",
         "application/ld+json",
         "application/manifest+json",
