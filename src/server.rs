@@ -4,6 +4,7 @@
 //! that is the name of the process to `ps` and `pgrep`.
 
 mod listeners;
+mod named;
 mod users;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
 use crate::show::{plain, quoted};
 use listeners::Listeners;
+pub(crate) use named::{NotServed, check_application, is_file};
 use users::Clerk;
 
 /// The target of messages that somebody asked for.
@@ -54,6 +56,7 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     let (access_log, producers) = start_access_log(&settings)?;
     let control = Arc::new(Control::default());
     let releases = worker::open_roots(&settings.worker.site).map_err(ServerError::Worker)?;
+    check_application(&settings.worker.site, &releases)?;
     let room = Arc::new(Room::new(settings.connections_max));
     let entrances = shards.into_iter().map(|queues| Entrance { room: Arc::clone(&room), queues });
     let (workers, senders) = start_workers(&settings, &releases, entrances, &control, producers)?;
@@ -299,6 +302,8 @@ pub(crate) enum ServerError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// The file of an application of one page is not in what is served.
+    Application(NotServed),
     /// Signals cannot be received.
     Signals(io::Error),
     /// A worker could not be started.
@@ -353,6 +358,7 @@ impl fmt::Display for ServerError {
                 quoted(path.display()),
                 os::reason(source)
             ),
+            Self::Application(error) => error.fmt(f),
             Self::Signals(source) => {
                 write!(f, "cannot receive signals: {}; {SHORTAGE_ADVICE}", os::reason(source))
             }
@@ -382,6 +388,7 @@ impl std::error::Error for ServerError {
             | Self::Acceptor(source) => Some(source),
             Self::Worker(source) => Some(source),
             Self::Accept(source) => Some(source),
+            Self::Application(error) => Some(error),
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn names(client: &mut Client, target: &str) -> Vec<String> {
 #[test]
 fn nothing_is_listed_unless_somebody_wants_it() {
     let tree = site();
-    for flags in [&[][..], &["--listing", "off"]] {
+    for flags in [&[][..], &["--listing=off"]] {
         let server = Server::start(flags, tree.root());
         let mut client = server.connect();
         for target in ["/", "/sub/"] {
@@ -66,7 +66,7 @@ fn people_get_a_page() {
     let name = "<script>alert('&amp; \"quoted\"')";
     tree.write(name, b"");
     fs::write(tree.root().join(std::ffi::OsStr::from_bytes(b"\xff:")), "").unwrap();
-    let server = Server::start(&["-z", "html"], tree.root());
+    let server = Server::start(&["-z=html"], tree.root());
     let mut client = server.connect();
     let response = client.get_with("/", &["Accept: application/json"]);
     assert_eq!((response.status, response.require("Content-Type")), (200, "text/html; charset=utf-8"));
@@ -97,7 +97,7 @@ fn people_get_a_page() {
 fn programs_get_an_array() {
     let tree = site();
     fs::remove_dir_all(tree.path("pages")).unwrap();
-    let server = Server::start(&["-z", "json"], tree.root());
+    let server = Server::start(&["-z=json"], tree.root());
     let mut client = server.connect();
     let response = client.get_with("/sub/", &["Accept: text/html"]);
     assert_eq!((response.status, response.require("Content-Type")), (200, "application/json"));
@@ -204,11 +204,11 @@ fn only_what_would_be_served_is_shown() {
         (&["--hidden"], &[".well-known", "dir", ".hidden", "file", "inside"]),
     ];
     for (flags, expected) in table {
-        let server = Server::start(&[&["-z", "json"], flags].concat(), tree.root());
+        let server = Server::start(&[&["-z=json"], flags].concat(), tree.root());
         assert_eq!(names(&mut server.connect(), "/"), expected, "{flags:?}");
     }
     tree.directory(".git/objects");
-    let server = Server::start(&["-z", "json"], tree.root());
+    let server = Server::start(&["-z=json"], tree.root());
     let mut client = server.connect();
     for target in
         ["/.git/", "/.git/objects/", "/dir/%2e./.git/", "/outside/", "/file/", "/fifo/", "/nothing/"]
@@ -228,7 +228,7 @@ fn what_cannot_be_listed_is_refused_as_what_it_is() {
     if !rustix::process::geteuid().is_root() {
         tree.mode("passage", 0o311);
     }
-    let server = Launch::new(tree.root()).flags(&["-z", "auto"]).unprivileged().start();
+    let server = Launch::new(tree.root()).flags(&["-z=auto"]).unprivileged().start();
     let mut client = server.connect();
     assert_eq!(client.get("/closed/").status, 403);
     assert_eq!(client.get("/passage/").status, 403);
@@ -248,7 +248,7 @@ fn what_cannot_be_listed_is_refused_as_what_it_is() {
 #[test]
 fn an_application_takes_over_only_where_there_is_no_directory() {
     let tree = Tree::new(&[("app.html", b"app"), ("files/x", b"")]);
-    let server = Server::start(&["-z", "--spa", "app.html"], tree.root());
+    let server = Server::start(&["-z", "--spa=app.html"], tree.root());
     let mut client = server.connect();
     for (target, is_application) in
         [("/users/42", true), ("/users/42/", true), ("/files/", false), ("/", false)]
@@ -265,7 +265,7 @@ fn the_query_says_in_which_order() {
     for (name, seconds) in [("a", 2_000), ("b", 3_000), ("c", 1_000)] {
         tree.modified_at(name, seconds, 0);
     }
-    let server = Server::start(&["-z", "json", "--listing-sort", "time:desc"], tree.root());
+    let server = Server::start(&["-z=json", "--listing-sort", "time:desc"], tree.root());
     let mut client = server.connect();
     let table = [
         ("/", ["b", "a", "c"]),

@@ -16,7 +16,7 @@ const SEEN_WITHIN: Duration = Duration::from_millis(1_500);
 #[test]
 fn changes_are_seen_soon() {
     let tree = site();
-    let server = Server::start(&["-z", "json", "-t", "1"], tree.root());
+    let server = Server::start(&["-z=json", "-t", "1"], tree.root());
     let mut client = server.connect();
     let wait = || std::thread::sleep(SEEN_WITHIN);
     let before = client.get("/sub/");
@@ -76,7 +76,7 @@ fn a_crowd_is_shown_a_directory_that_was_read_once() {
     let test = "listing_work::a_crowd_is_shown_a_directory_that_was_read_once";
     let delays = Delays { directory: Duration::from_millis(500), ..Delays::default() };
     let Some((tree, fs)) = tree_with_cold(test, delays) else { return };
-    let server = Server::start(&["-z", "json", "-t", "1"], tree.root());
+    let server = Server::start(&["-z=json", "-t", "1"], tree.root());
     fs.take_asked();
     let mut crowd: Vec<Client> = (0..CROWD).map(|_| server.connect()).collect();
     for client in &mut crowd {
@@ -102,7 +102,7 @@ fn a_root_on_a_slow_disk_is_listed_whatever_is_believed() {
     let tree = Tree::new(&[]);
     let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(5))) else { return };
     for flags in [&["--cache-check", "0"][..], &[]] {
-        let server = Server::start(&[&["-z", "json", "-t", "1"], flags].concat(), &tree.path("root"));
+        let server = Server::start(&[&["-z=json", "-t", "1"], flags].concat(), &tree.path("root"));
         fs.take_asked();
         let mut client = server.connect();
         for _ in 0..2 {

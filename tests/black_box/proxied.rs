@@ -27,7 +27,7 @@ fn the_header_says_whose_connection_it_is() {
     let (tree, logs) = (site(), Tree::new(&[]));
     let path = logs.path("access.log");
     let flags =
-        ["-t", "1", "--proxy-protocol", "on", "--deny", "192.0.2.7", "--access-log", path.to_str().unwrap()];
+        ["-t", "1", "--proxy-protocol=on", "--deny", "192.0.2.7", "--access-log", path.to_str().unwrap()];
     let server = Server::start(&flags, tree.root());
     let table: [(&[u8], u16, &str); 6] = [
         (V1, 403, "192.0.2.7"),

@@ -73,7 +73,7 @@ fn the_host_decides_which_tree_is_served() {
 fn what_is_known_of_one_tree_says_nothing_of_another() {
     let tree = Tree::new(&FILES);
     // Without a check within the test, so that a mix-up would last.
-    let server = start(&tree, &["--cache-check", "1h", "--spa", "a.txt"]);
+    let server = start(&tree, &["--cache-check", "1h", "--spa=a.txt"]);
     let mut client = server.connect();
     for _ in 0..3 {
         for (host, target, status, content) in [
