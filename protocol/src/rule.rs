@@ -12,7 +12,7 @@
 //! Captures count from the left. Everything else stands for itself, percent-encoded or not; so `%2A` is an
 //! asterisk, `%3A` a colon and `%24` a dollar sign. A slash at the end of a pattern means nothing, one at the
 //! end of a target stays. A redirect may also lead to `http://` or `https://`, and have a query and a fragment
-//! of its own.
+//! of its own, in which `:name` is a capture wherever it stands, if there is one of that name.
 
 mod cycle;
 mod parse;
@@ -62,8 +62,10 @@ struct Template {
     origin: Vec<u8>,
     segments: Vec<Vec<Piece>>,
     is_directory: bool,
-    query: Option<Vec<u8>>,
-    fragment: Option<Vec<u8>>,
+    /// What stands for itself in it is percent-encoded.
+    query: Option<Vec<Piece>>,
+    /// The same.
+    fragment: Option<Vec<Piece>>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +88,20 @@ impl<'p> Captures<'p> {
         if let Some(place) = self.texts.get_mut(self.count) {
             *place = text;
             self.count += 1;
+        }
+    }
+}
+
+impl Captures<'_> {
+    /// Appends a query or fragment in which a capture is one value, whatever is in it.
+    fn put_into_tail(&self, pieces: &[Piece], out: &mut Vec<u8>) {
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) => out.extend_from_slice(text),
+                Piece::Capture(at) => {
+                    target::encode_value(self.texts.get(*at).copied().unwrap_or_default(), out)
+                }
+            }
         }
     }
 }
@@ -142,13 +158,16 @@ impl Rule {
         if self.compose(&captures, is_directory, out, target::encode_path)? && !out.ends_with(b"/") {
             out.push(b'/');
         }
-        if let Some(query) = self.template.query.as_deref().or(query) {
+        if let Some(own) = &self.template.query {
+            out.push(b'?');
+            captures.put_into_tail(own, out);
+        } else if let Some(query) = query {
             out.push(b'?');
             target::encode_query(query, out);
         }
         if let Some(fragment) = &self.template.fragment {
             out.push(b'#');
-            out.extend_from_slice(fragment);
+            captures.put_into_tail(fragment, out);
         }
         Some(out)
     }
