@@ -164,7 +164,7 @@ impl Gate {
             return Verdict::Refuse(Status::Forbidden);
         }
         // A browser asks for permission before it sends a password.
-        if self.settings.users.is_none() || cors::preflight(head).is_some() {
+        if self.settings.users.is_none() || cors::is_preflight(head) {
             return Verdict::Pass;
         }
         self.judge_password(&head.fields, client, is_verified, now_ms)
