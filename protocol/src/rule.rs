@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_location_is_encoded_and_stays_here_unless_the_operator_sends_it_away() {
         type Query<'b> = Option<&'b [u8]>;
-        let table: [(&str, &str, &[u8], Query<'_>, &str); 18] = [
+        let table: [(&str, &str, &[u8], Query<'_>, &str); 24] = [
             ("/a", "/b", b"a", None, "/b"),
             ("/a", "/b", b"a", Some(b"q=1"), "/b?q=1"),
             ("/a", "/b", b"a", Some(b""), "/b?"),
@@ -355,6 +355,12 @@ mod tests {
             ("/*", "https://example.org/$1", b"", None, "https://example.org/"),
             ("/*", "http://example.org:81", b"a", None, "http://example.org:81/"),
             ("/*", "https://[::1]/x/$1/", b"a", None, "https://[::1]/x/a/"),
+            ("/item/:id", "/view?id=:id", b"item/7", Some(b"q"), "/view?id=7"),
+            ("/:a/*", "/v?p=$2&u=:a#:a", b"x/y/z", None, "/v?p=y/z&u=x#x"),
+            ("/*", "/v?q=$1", b"a&b=c#d?e+f %\xff", None, "/v?q=a%26b%3Dc%23d%3Fe%2Bf%20%25%FF"),
+            ("/:id", "/v?t=12:30&u=http://:host/:ids", b"x", None, "/v?t=12:30&u=http://:host/:ids"),
+            ("/:id", "/v?:id:id", b"x", None, "/v?xx"),
+            ("/*", "/v#a$1b", b"\r\n", None, "/v#a%0D%0Ab"),
         ];
         for (from, to, path, query, expected) in table {
             let mut out = b"left over".to_vec();

@@ -23,7 +23,6 @@ pub(crate) struct Content {
     #[arg(short = 'z', long, env = "ONELOOP_LISTING", value_enum, value_name = "off|html|json|auto")]
     #[arg(default_value = "off", num_args = 0..=1, default_missing_value = "auto", hide_possible_values = true)]
     #[arg(require_equals = true)]
-    #[arg(require_equals = true)]
     pub(crate) listing: Listing,
 
     /// In which order to list where none is asked for: by name, size or time, the largest or newest first with :desc

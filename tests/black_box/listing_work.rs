@@ -174,12 +174,19 @@ fn a_large_directory_holds_up_no_small_one() {
         client.patience(Duration::from_secs(60));
         client.send(&request("GET", &format!("/{name}/"), &[]));
     }
-    let first = crowd.iter_mut().zip(&mut others).map(|(_, other)| other.response().status);
-    assert!(first.take(5).all(|status| status == 200));
-    let listed = begun.elapsed();
+    let mut listed: Vec<Duration> = std::thread::scope(|scope| {
+        let listing = |client: &mut Client| {
+            assert_eq!(client.response().status, 200);
+            begun.elapsed()
+        };
+        let threads: Vec<_> = others.iter_mut().map(|client| scope.spawn(move || listing(client))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    listed.sort_unstable();
+    let listed = listed[small.len() / 2];
     for client in &mut crowd {
         assert_eq!(client.response().status, 200);
     }
     let all = begun.elapsed();
-    assert!(listed * 2 < all, "small ones took {listed:?}, the large one {all:?}");
+    assert!(listed * 2 < all, "most small ones took {listed:?}, the large one {all:?}");
 }

@@ -122,12 +122,12 @@ impl<T: Transport> Connection<T> {
 
     #[cold]
     fn inquire(&mut self, task: Box<Task>, head: &RequestHead<'_>, cx: &Context) {
-        let inquiry = self.inquiry.get_or_insert_default();
-        inquiry.task = Some(task);
-        inquiry.client = match &cx.gate {
+        let client = match &cx.gate {
             None => self.peer.ip(),
             Some(gate) => self.client_by(&gate.borrow(), Some(&head.fields)),
         };
+        let inquiry = self.inquiry.get_or_insert_default();
+        (inquiry.task, inquiry.client) = (Some(task), client);
     }
 
     #[cold]

@@ -396,8 +396,13 @@ mod tests {
 
     #[test]
     fn text_is_worth_coding_and_pictures_are_not() {
-        for media_type in ["text/css; charset=utf-8", "image/svg+xml", "application/json", "application/wasm"]
-        {
+        for media_type in [
+            "text/css; charset=utf-8",
+            "image/svg+xml",
+            "application/json",
+            "application/wasm",
+            "application/javascript",
+        ] {
             assert!(is_compressible(media_type), "{media_type}");
         }
         for media_type in
