@@ -33,6 +33,9 @@ const ADOPTIONS_MAX: u32 = 256;
 /// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
 /// others either.
 const RESUMPTIONS_MAX: u32 = 512;
+/// Once that many bytes were sent to those who waited for a helper, or to those who had used up their budget, the rest of
+/// them waits for the next turn: whoever asks for something small meanwhile waits for one large send, not for all.
+const RESUMED_BYTES_MAX: u64 = 256 << 10;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub struct Reactor {
     wheel: Wheel,
     /// Connections that used up their budget: no event will come for them.
     run_queue: Vec<ConnectionId>,
-    /// The run queue of the turn that is being worked through.
+    /// The run queue that is being worked through, over several turns if need be.
     running: Vec<ConnectionId>,
     /// What came of an errand, and who of those who waited for it is still to be told.
     news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
@@ -76,7 +79,7 @@ impl Reactor {
     /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.has_more_news || !self.run_queue.is_empty() {
+        if self.has_more_news || !self.run_queue.is_empty() || !self.running.is_empty() {
             return Some(0);
         }
         let now_ms = self.cx.clock.now_ms();
@@ -99,10 +102,7 @@ impl Reactor {
         self.take_outcomes();
         self.adopt_all(receiver);
         shard.accept(|accepted| self.adopt(accepted));
-        std::mem::swap(&mut self.run_queue, &mut self.running);
-        while let Some(id) = self.running.pop() {
-            self.resume(id);
-        }
+        self.run();
         while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
             self.expire(index);
         }
@@ -190,6 +190,19 @@ impl Reactor {
         )
     }
 
+    /// Lets those go on that used up their budget, each once before any of them again.
+    fn run(&mut self) {
+        if self.running.is_empty() {
+            std::mem::swap(&mut self.run_queue, &mut self.running);
+        }
+        let sent_bytes = self.cx.counters.sent_bytes.get();
+        while self.cx.counters.sent_bytes.get() - sent_bytes < RESUMED_BYTES_MAX
+            && let Some(id) = self.running.pop()
+        {
+            self.resume(id);
+        }
+    }
+
     fn resume(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.is_queued = false;
@@ -230,7 +243,11 @@ impl Reactor {
 
     /// Takes in what the helpers have done, and lets those go on who waited for it.
     fn take_outcomes(&mut self) {
+        let sent_bytes = self.cx.counters.sent_bytes.get();
         for _ in 0..RESUMPTIONS_MAX {
+            if self.cx.counters.sent_bytes.get() - sent_bytes >= RESUMED_BYTES_MAX {
+                break;
+            }
             let Some((errand, arrival, waiting)) = &mut self.news else {
                 let Some(done) = self.cx.errands.as_mut().and_then(Errands::pop) else {
                     self.has_more_news = false;

@@ -105,7 +105,8 @@ impl<T: Transport> Connection<T> {
     ) -> Result<Answer, Box<Task>> {
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
         let client = self.client_by(&gate.borrow(), Some(&asked.head.fields));
-        let verdict = gate.borrow_mut().judge(asked.head, client, is_verified, asked.clock.now_ms());
+        let verdict =
+            gate.borrow_mut().judge(asked.head, self.peer, client, is_verified, asked.clock.now_ms());
         match verdict {
             Verdict::Pass => site.answer(asked),
             Verdict::Refuse(status) => site.answer_as_decided(Answer::Refusal(status), asked),
