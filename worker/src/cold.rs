@@ -278,7 +278,10 @@ impl Helpers {
             }
             turn = turn.wrapping_add(1);
             let ways = 2 + KINDS.len();
-            (0..ways).find(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
+            let is_done = (0..ways).any(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
+            if !is_done && self.long.has_next() {
+                self.wake_one();
+            }
         }
     }
 

@@ -140,22 +140,30 @@ impl<J> Long<J> {
     /// [done](Self::end).
     pub(super) fn begin(&self, kind: Kind) -> Option<J> {
         let waiting = self.of(kind);
-        let more = |busy: u32| {
-            let [of_one, of_all] = self.busy_max;
-            let all: u32 = KINDS.iter().map(|&kind| count(busy, kind)).sum();
-            (count(busy, kind) < of_one && all < of_all).then_some(busy + one(kind))
-        };
-        if waiting.count.load(Ordering::SeqCst) == 0
-            || self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err()
-        {
+        let more = |busy: u32| self.may_begin(busy, kind).then_some(busy + one(kind));
+        if waiting.count.load(Ordering::SeqCst) == 0 {
             return None;
         }
+        self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
         let job = waiting.jobs.take(|things| things.take(SegQueue::pop));
         match job {
             Some(_) => _ = waiting.count.fetch_sub(1, Ordering::SeqCst),
             None => _ = self.end(kind),
         }
         job
+    }
+
+    /// Whether a helper that has found nothing is to look again: another one that also found nothing, as a job was
+    /// taken or not quite there, may have stood in its way.
+    pub(super) fn has_next(&self) -> bool {
+        let busy = self.busy.load(Ordering::SeqCst);
+        KINDS.iter().any(|&kind| self.of(kind).count.load(Ordering::SeqCst) > 0 && self.may_begin(busy, kind))
+    }
+
+    fn may_begin(&self, busy: u32, kind: Kind) -> bool {
+        let [of_one, of_all] = self.busy_max;
+        let all: u32 = KINDS.iter().map(|&kind| count(busy, kind)).sum();
+        count(busy, kind) < of_one && all < of_all
     }
 
     /// A job of that kind is done. Whether others wait, for which somebody may have been turned away meanwhile.
