@@ -439,7 +439,7 @@ mod tests {
             (&["--port", "65536"], "from 0 to 65535"),
             (&["--index", "a/b"], "without a folder"),
             (&["--symlinks", "some"], "inside"),
-            (&["-z", "public"], "off, html, json, auto"),
+            (&["-z=public"], "off, html, json, auto"),
             (&["--listing-sort", "kind"], "name, size or time"),
             (&["--max-conns", "0"], "from 1 to 1048576"),
             (&["--max-conns", "1048577"], "from 1 to 1048576"),

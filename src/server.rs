@@ -4,6 +4,7 @@
 //! that is the name of the process to `ps` and `pgrep`.
 
 mod listeners;
+mod named;
 mod opening;
 mod users;
 
@@ -28,6 +29,7 @@ use crate::sandbox::{Incomplete, Kind, Sandbox};
 use crate::settings::Settings;
 use crate::show::{plain, quoted};
 use listeners::Listeners;
+pub(crate) use named::{NotServed, check_application, is_file};
 pub(crate) use opening::Opened;
 use users::Clerk;
 
@@ -313,6 +315,8 @@ pub(crate) enum ServerError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// The file of an application of one page is not in what is served.
+    Application(NotServed),
     /// Signals cannot be received.
     Signals(io::Error),
     /// Rights could not be given up.
@@ -371,6 +375,7 @@ impl fmt::Display for ServerError {
                 quoted(path.display()),
                 os::reason(source)
             ),
+            Self::Application(error) => error.fmt(f),
             Self::Signals(source) => {
                 write!(f, "cannot receive signals: {}; {SHORTAGE_ADVICE}", os::reason(source))
             }
@@ -404,6 +409,7 @@ impl std::error::Error for ServerError {
             Self::Accept(source) => Some(source),
             Self::Privileges(source) => Some(source),
             Self::Sandbox(_) => None,
+            Self::Application(error) => Some(error),
         }
     }
 }

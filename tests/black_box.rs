@@ -27,6 +27,7 @@ mod black_box {
     mod content;
     mod cors;
     mod directories;
+    mod fields;
     mod framing;
     mod host;
     mod limits;

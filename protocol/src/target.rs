@@ -292,18 +292,23 @@ pub(crate) fn has_hidden_segment(path: &[u8]) -> bool {
 /// Appends a path in the form that a `Location` may carry: all but slashes and the characters that RFC 3986 §3.3
 /// allows in a segment is percent-encoded.
 pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
-    encode(decoded, out, |byte| matches!(byte, b'/' | b':' | b'@'));
+    encode(decoded, out, |byte| is_sub_delimiter(byte) || matches!(byte, b'/' | b':' | b'@'));
 }
 
 /// Appends a query as it came, in the form that a `Location` may carry: what RFC 3986 §3.4 does not allow in a
 /// query is percent-encoded, what is encoded already is left alone.
 pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
-    encode(query, out, |byte| matches!(byte, b'/' | b':' | b'@' | b'?' | b'%'));
+    encode(query, out, |byte| is_sub_delimiter(byte) || matches!(byte, b'/' | b':' | b'@' | b'?' | b'%'));
+}
+
+/// Appends text as one value in a query or fragment: all is percent-encoded that could mean something there.
+pub fn encode_value(text: &[u8], out: &mut Vec<u8>) {
+    encode(text, out, |byte| byte == b'/');
 }
 
 fn encode(bytes: &[u8], out: &mut Vec<u8>, is_kept: impl Fn(u8) -> bool) {
     for &byte in bytes {
-        if is_unreserved(byte) || is_sub_delimiter(byte) || is_kept(byte) {
+        if is_unreserved(byte) || is_kept(byte) {
             out.push(byte);
         } else {
             out.extend([b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);

@@ -36,6 +36,7 @@ pub(crate) struct Access {
     /// given; others are closed
     #[arg(long, env = "ONELOOP_PROXY_PROTOCOL", value_name = "on|off", default_value = "off")]
     #[arg(value_parser = parse_switch, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "on")]
+    #[arg(require_equals = true)]
     pub(crate) proxy_protocol: bool,
 
     /// Serve only those who have a password; HASH is of argon2id or bcrypt; may be repeated. Other users of the machine

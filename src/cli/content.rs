@@ -22,6 +22,7 @@ pub(crate) struct Content {
     /// also what the flag by itself means
     #[arg(short = 'z', long, env = "ONELOOP_LISTING", value_enum, value_name = "off|html|json|auto")]
     #[arg(default_value = "off", num_args = 0..=1, default_missing_value = "auto", hide_possible_values = true)]
+    #[arg(require_equals = true)]
     pub(crate) listing: Listing,
 
     /// In which order to list where none is asked for: by name, size or time, the largest or newest first with :desc
@@ -41,10 +42,11 @@ pub(crate) struct Content {
     /// Serve FILE.html for FILE
     #[arg(long, env = "ONELOOP_CLEAN_URLS", value_name = "on|off", default_value = "on")]
     #[arg(value_parser = parse_switch, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "on")]
+    #[arg(require_equals = true)]
     pub(crate) clean_urls: bool,
 
     /// Serve FILE, with status 200, where a browser navigates to a path that is not there
-    #[arg(short, long, env = "ONELOOP_SPA", value_name = "FILE", num_args = 0..=1)]
+    #[arg(short, long, env = "ONELOOP_SPA", value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "index.html", value_parser = parse_path)]
     pub(crate) spa: Option<String>,
 
@@ -192,9 +194,10 @@ fn parse_cache(text: &str) -> Result<CachePolicy, String> {
     }
 }
 
-/// Fields that say how a response is to be read: only the server knows.
-const OURS: [&str; 13] = [
+/// Fields that say how a response is to be read, or what to do next: only the server knows.
+const OURS: [&str; 18] = [
     "accept-ranges",
+    "allow",
     "connection",
     "content-encoding",
     "content-length",
@@ -205,8 +208,12 @@ const OURS: [&str; 13] = [
     "keep-alive",
     "last-modified",
     "location",
-    "transfer-encoding",
+    "retry-after",
     "server",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
 ];
 
 fn parse_field_rule(text: &str) -> Result<FieldRule, String> {

@@ -81,6 +81,8 @@ const LOOP: &[c_long] = &[
 
 /// A helper: files below a root that is held, and what is made of them in memory. A loop without helpers does the same.
 const HELPER: &[c_long] = &[
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
     libc::SYS_fadvise64,
     libc::SYS_fstat,
     libc::SYS_fstatfs,

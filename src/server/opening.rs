@@ -9,8 +9,8 @@ use rustix::fs::{Access, AtFlags, CWD};
 use worker::Releases;
 use worker::log_writer::{self, Destination};
 
-use super::ServerError;
 use super::listeners::Listeners;
+use super::{ServerError, check_application};
 use crate::os::Signals;
 use crate::sandbox::Sandbox;
 use crate::sandbox::privileges;
@@ -40,6 +40,7 @@ impl Opened {
         let access_log = open_access_log(&settings)?;
         privileges::give_up(settings.identity.as_ref()).map_err(ServerError::Privileges)?;
         let releases = worker::open_roots(&settings.worker.site).map_err(ServerError::Worker)?;
+        check_application(&settings.worker.site, &releases)?;
         warn_of_what_is_not_reopened(&settings);
         let sandbox = Sandbox::enter(&settings.sandbox, &settings.reach).map_err(ServerError::Sandbox)?;
         if let Some(warning) = sandbox.warning() {

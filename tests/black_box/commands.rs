@@ -240,7 +240,7 @@ fn each_thing_that_is_wrong_fails_the_check_and_says_what_to_do() {
     let free = ["-l", "127.0.0.1:0"];
     let table: [(&[&str], &[&str]); 7] = [
         (&["-d", "/nowhere"], &["root", "'/nowhere'", "--root"]),
-        (&["-d", root, "--spa", "app.html"], &["file", "'app.html'", "--spa"]),
+        (&["-d", root, "--spa=app.html"], &["file", "'app.html'", "--spa"]),
         (&["-d", root, "--error-page", "403=docs"], &["file", "'docs'", "--error-page"]),
         (&["-d", root, "--access-log", "/nowhere/log"], &["access log", "'/nowhere/log'", "--access-log"]),
         (&["-d", root, "--pin", "1023"], &["processors", "1023", "--pin"]),

@@ -358,7 +358,7 @@ fn what_stands_in_for_a_missing_file_is_told() {
     ";
     expect("/x", &["--spa", "-H", "Accept: text/html"], 0, &format!("{before}{application}"));
     let tree = site();
-    let (code, lines) = explained(&tree, "/sub/", &["-z", "json"]);
+    let (code, lines) = explained(&tree, "/sub/", &["-z=json"]);
     assert_eq!(
         (code, lines.get(5).map(String::as_str)),
         (Some(0), Some("listing /sub as JSON")),

@@ -96,8 +96,8 @@ impl Response {
         let shown = self.head();
         for (index, (name, _)) in self.fields.iter().enumerate() {
             let repeated = self.fields[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
-            // Lists may be divided among lines (RFC 9110 §5.3); only this one is.
-            let may_repeat = name.eq_ignore_ascii_case("Vary");
+            // Lists may be divided among lines (RFC 9110 §5.3); only these are.
+            let may_repeat = ["Link", "Vary"].iter().any(|list| name.eq_ignore_ascii_case(list));
             assert!(may_repeat || !repeated, "{name} occurs twice in {shown:?}");
         }
         let date =

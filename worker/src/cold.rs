@@ -1,18 +1,21 @@
 //! The synchronous layer: helper threads that do for the loops what has to wait for a disk.
 //!
 //! A loop submits a [`Task`], goes on with other connections, and finds the [`Outcome`] in its [`Inbox`] when it
-//! is woken. Queue and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
+//! is woken. Queues and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
 //! submits learns at once when there is no room. A connection waits for one task at most, so the queue's order is
-//! fair between connections; a task that nobody waits for any longer is passed over.
+//! fair between connections; a task that nobody waits for any longer is passed over. What takes a processor for long
+//! has queues of its own, and never all helpers (`long`).
 //!
 //! A helper knows nothing of connections and never touches a socket. Who waits for what is in `errands`.
 
+mod long;
 mod window;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -29,9 +32,11 @@ use crate::site::opening::{Opened, OpenedFiles, Opening};
 use crate::site::representation::Representation;
 use crate::threads::{FirstStep, ThreadKind};
 use crate::throttle;
+pub(crate) use long::network;
+use long::{KINDS, Kind, Long};
 pub use window::Window;
 
-/// Tasks that may wait for a helper, of all workers together.
+/// Tasks that may wait for a helper, of all workers together, and as many of each kind that takes long.
 const QUEUE_MAX: usize = 4096;
 /// Outcomes that may wait for a worker, tasks under way included.
 const INBOX_MAX: usize = 4096;
@@ -170,10 +175,7 @@ impl Inbox {
 /// The helper threads.
 pub struct Helpers {
     jobs: ArrayQueue<Job>,
-    /// Jobs that take a processor, and long: not all helpers do these at once, so that files are opened meanwhile.
-    makings: ArrayQueue<Job>,
-    makers: AtomicUsize,
-    makers_max: usize,
+    long: Long<Job>,
     /// Files to be closed: no more than there can be descriptors.
     closing: SegQueue<OwnedFd>,
     /// Counts all of them, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
@@ -182,7 +184,7 @@ pub struct Helpers {
 
 impl std::fmt::Debug for Helpers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (jobs, closing) = (self.jobs.len() + self.makings.len(), self.closing.len());
+        let (jobs, closing) = (self.jobs.len() + self.long.len(), self.closing.len());
         f.debug_struct("Helpers").field("jobs", &jobs).field("closing", &closing).finish_non_exhaustive()
     }
 }
@@ -197,9 +199,7 @@ impl Helpers {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
         let helpers = Arc::new(Self {
             jobs: ArrayQueue::new(QUEUE_MAX),
-            makings: ArrayQueue::new(QUEUE_MAX),
-            makers: AtomicUsize::new(0),
-            makers_max: (threads / 2).max(1),
+            long: Long::new(threads, QUEUE_MAX),
             closing: SegQueue::new(),
             semaphore,
         });
@@ -220,22 +220,44 @@ impl Helpers {
         thread::spawn(move || helpers.help());
     }
 
-    /// Queues the task of an errand, the outcome of which will be in `inbox`. When every clone of `claim` is
-    /// dropped, it need not be done.
+    /// Queues the task of an errand for a client, the outcome of which will be in `inbox`. When every clone of
+    /// `claim` is dropped, it need not be done.
     ///
     /// # Errors
     /// The task, when there is no room.
-    pub fn submit(&self, claim: &Arc<ErrandId>, task: Task, inbox: &Arc<Inbox>) -> Result<(), Task> {
+    pub fn submit(
+        &self,
+        claim: &Arc<ErrandId>,
+        client: Option<IpAddr>,
+        task: Task,
+        inbox: &Arc<Inbox>,
+    ) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
         if inbox.outstanding.load(Ordering::Relaxed) >= INBOX_MAX {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
-        let queue = if matches!(job.task, Task::Make(_)) { &self.makings } else { &self.jobs };
-        queue.push(job).map_err(|job| job.task)?;
+        self.queue(client, job).map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
         self.wake_one();
         Ok(())
+    }
+
+    /// What takes long waits among its like: what is listed beside other directories, a password beside others of
+    /// the same client, what is made beside the rest.
+    fn queue(&self, client: Option<IpAddr>, job: Job) -> Result<(), Job> {
+        match &job.task {
+            Task::Make(making) => {
+                let name = making.recipe.name.clone();
+                self.long.push(Kind::Make, client, name, job)
+            }
+            Task::List(enumeration) => {
+                let path = enumeration.path.clone();
+                self.long.push(Kind::List, client, path, job)
+            }
+            Task::Verify(_) => self.long.push(Kind::Verify, client, (), job),
+            Task::Open(_) | Task::Warm(_) | Task::Read(_) => self.jobs.push(job),
+        }
     }
 
     fn close(&self, descriptor: OwnedFd) {
@@ -248,8 +270,8 @@ impl Helpers {
         let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
     }
 
-    /// Does jobs, makes representations and closes files in turn: so none waits for all of the others, and no more
-    /// files are opened than are closed.
+    /// Does jobs of each kind and closes files in turn: so none waits for all of the others, and no more files are
+    /// opened than are closed.
     fn help(self: &Arc<Self>) {
         let mut scratch = vec![0; SCRATCH_BYTES];
         let mut turn = 0_usize;
@@ -259,36 +281,32 @@ impl Helpers {
                 return;
             }
             turn = turn.wrapping_add(1);
-            for kind in 0..3 {
-                let is_done = match (turn % 3 + kind) % 3 {
-                    0 => self.close_one(),
-                    1 => self.jobs.pop().map(|job| self.work(job, &mut scratch)).is_some(),
-                    _ => self.make_one(&mut scratch),
-                };
-                if is_done {
-                    break;
-                }
+            let ways = 2 + KINDS.len();
+            let is_done = (0..ways).any(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
+            if !is_done && self.long.has_next() {
+                self.wake_one();
             }
         }
     }
 
-    /// Whether there was a representation to be made, and a helper more that may do it.
-    fn make_one(self: &Arc<Self>, scratch: &mut [u8]) -> bool {
-        let more = |makers: usize| (makers < self.makers_max).then_some(makers + 1);
-        if self.makings.is_empty()
-            || self.makers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err()
-        {
-            return false;
+    /// Whether there was anything of this kind to be done.
+    fn help_with(self: &Arc<Self>, way: usize, scratch: &mut [u8]) -> bool {
+        match way {
+            0 => self.close_one(),
+            1 => self.jobs.pop().map(|job| self.work(job, scratch)).is_some(),
+            long => KINDS.get(long - 2).is_some_and(|&kind| self.work_long(kind, scratch)),
         }
-        let job = self.makings.pop();
-        let is_done = job.map(|job| self.work(job, scratch)).is_some();
-        self.makers.fetch_sub(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        // Who was turned away above has used up a count for nothing: it is given back.
-        if !self.makings.is_empty() {
+    }
+
+    /// Whether there was a job of this kind, and a helper more that may do it.
+    fn work_long(self: &Arc<Self>, kind: Kind, scratch: &mut [u8]) -> bool {
+        let Some(job) = self.long.begin(kind) else { return false };
+        self.work(job, scratch);
+        // Who was turned away meanwhile has used up a count for nothing: it is given back.
+        if self.long.end(kind) {
             self.wake_one();
         }
-        is_done
+        true
     }
 
     /// Whether there was a file to be closed.
@@ -398,7 +416,7 @@ mod tests {
         let (inbox, mut poll) = inbox();
         let content: Vec<u8> = (0..=255).cycle().take(300_000).collect();
         let claim = claim();
-        helpers.submit(&claim, Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
         let mut events = mio::Events::with_capacity(1);
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert!(!events.is_empty(), "the worker was not woken");
@@ -406,7 +424,7 @@ mod tests {
             (_, Outcome::Read(bytes)) => assert!(bytes == content[1_000..201_000]),
             other => panic!("{other:?}"),
         }
-        helpers.submit(&claim, Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(300_000))));
         assert_eq!(inbox.outstanding.load(Ordering::Relaxed), 0);
     }
@@ -417,7 +435,7 @@ mod tests {
         let (inbox, _poll) = inbox();
         let changed = Window { stamp: window(b"other", 0, 5).stamp, ..window(b"these", 0, 5) };
         let claim = claim();
-        helpers.submit(&claim, Task::Read(changed), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Read(changed), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Failed)));
     }
 
@@ -452,9 +470,9 @@ mod tests {
                 allowance: Allowance::new(1 << 30),
                 unix_s: 0,
             };
-            helpers.submit(&claim, Task::Make(Box::new(making)), &inbox).unwrap();
+            helpers.submit(&claim, None, Task::Make(Box::new(making)), &inbox).unwrap();
         }
-        helpers.submit(&claim, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(1))));
         for _ in 0..makings {
             assert!(matches!(wait(&inbox), (_, Outcome::Made(_, Ok(_)))));
@@ -465,7 +483,7 @@ mod tests {
     fn a_task_nobody_waits_for_is_not_done() {
         let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
-        helpers.submit(&claim(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        helpers.submit(&claim(), None, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         helpers.start_one();
         assert!(matches!(wait(&inbox), (_, Outcome::Cancelled)));
     }
@@ -478,8 +496,8 @@ mod tests {
         let task = || Task::Warm(Window { file: Arc::clone(&shared.file), ..shared });
         let claim = claim();
         for _ in 0..QUEUE_MAX {
-            helpers.submit(&claim, task(), &inbox).unwrap();
+            helpers.submit(&claim, None, task(), &inbox).unwrap();
         }
-        assert!(helpers.submit(&claim, task(), &inbox).is_err());
+        assert!(helpers.submit(&claim, None, task(), &inbox).is_err());
     }
 }

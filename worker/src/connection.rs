@@ -96,6 +96,8 @@ pub struct Connection<T> {
     has_long_tail: bool,
     /// Whether a header of the PROXY protocol is still to come.
     is_unintroduced: bool,
+    /// A proxy could not tell whose connection it is, so what is said on it is nobody's word but the client's.
+    is_anonymous: bool,
     /// Bytes in the kernel that the peer had not acknowledged when a lingering close last looked.
     tail_bytes: u64,
     /// When they were last seen to have become fewer.
@@ -122,6 +124,7 @@ impl<T: Transport> Connection<T> {
             is_read_closed: false,
             is_lingering: false,
             has_long_tail: false,
+            is_anonymous: false,
             is_unintroduced: cx.gate.as_ref().is_some_and(|gate| gate.borrow().is_proxied()),
             tail_bytes: 0,
             tail_moved_ms: 0,

@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use protocol::address::{self, Access, AccessList, Cidr, ForwardedBy};
 use protocol::authorization;
@@ -17,6 +17,7 @@ use protocol::field::RareName;
 use protocol::{Fields, RequestHead, Status, cors};
 use sha2::{Digest as _, Sha256};
 
+use crate::cold::network;
 use crate::decision::{self, decided};
 use crate::handoff::Peer;
 use crate::rate::{Rates, TooMany};
@@ -27,8 +28,10 @@ const BELIEVED_MS: u64 = 60_000;
 /// Passwords that are known to be right, in sets of those of which the digest begins alike.
 const SETS: usize = 128;
 const SET_MAX: usize = 4;
-/// Passwords of one worker that may wait for a helper: guessing must not keep the helpers from files for long.
+/// Passwords of one worker that may wait for a helper.
 const VERIFICATIONS_MAX: usize = 64;
+/// The same of one client: who guesses must leave room for those who know.
+const VERIFICATIONS_OF_ONE_MAX: usize = VERIFICATIONS_MAX / 4;
 
 /// Who may ask.
 #[derive(Clone, Debug)]
@@ -123,14 +126,15 @@ pub type SharedGate = Rc<RefCell<Gate>>;
 pub struct Gate {
     settings: GateSettings,
     known: Known,
-    turns: Arc<()>,
+    /// Passwords that are under way, and whose they are.
+    turns: Vec<(Option<IpAddr>, Weak<()>)>,
 }
 
 impl Gate {
     /// A gate that knows no password yet.
     #[must_use]
     pub fn new(settings: GateSettings) -> Self {
-        Self { settings, known: Known::new(), turns: Arc::new(()) }
+        Self { settings, known: Known::new(), turns: Vec::new() }
     }
 
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -159,8 +163,8 @@ impl Gate {
         fields.and_then(|fields| address::forwarded_client(fields, networks, *by)).or(peer.ip())
     }
 
-    /// Decides about a request. `is_verified` is what a helper found out about its password; one that was judged
-    /// before, as `is_known` says, counts once.
+    /// Decides about a request of that [client](Self::client). `is_verified` is what a helper found out about its
+    /// password; one that was judged before, as `is_known` says, counts once.
     ///
     /// Who is never served is told so, and takes no place in the table of those who are. How often the others may ask is
     /// decided before passwords, so that guessing is slowed as well.
@@ -168,11 +172,11 @@ impl Gate {
         &mut self,
         head: &RequestHead<'_>,
         peer: Peer,
+        client: Option<IpAddr>,
         is_known: bool,
         is_verified: Option<bool>,
         now_ms: u64,
     ) -> Verdict {
-        let client = self.client(peer, Some(&head.fields));
         // What was verified meanwhile was told before.
         if is_verified.is_none() && decision::is_told() {
             self.tell_client(peer, client);
@@ -189,11 +193,11 @@ impl Gate {
             return Verdict::Pass;
         }
         // A browser asks for permission before it sends a password.
-        if cors::preflight(head).is_some() {
+        if cors::is_preflight(head) {
             decided!("password", "a preflight needs none");
             return Verdict::Pass;
         }
-        self.judge_password(&head.fields, is_verified, now_ms)
+        self.judge_password(&head.fields, client, is_verified, now_ms)
     }
 
     /// Tells whose request it is, and what its address is worth.
@@ -218,7 +222,13 @@ impl Gate {
         }
     }
 
-    fn judge_password(&mut self, fields: &Fields<'_>, is_verified: Option<bool>, now_ms: u64) -> Verdict {
+    fn judge_password(
+        &mut self,
+        fields: &Fields<'_>,
+        client: Option<IpAddr>,
+        is_verified: Option<bool>,
+        now_ms: u64,
+    ) -> Verdict {
         if self.settings.users.as_mut().is_some_and(Roll::catch_up) {
             self.known.clear();
         }
@@ -250,12 +260,29 @@ impl Gate {
             decided!("password", "malformed: asked for again");
             return challenge();
         }
-        if Arc::strong_count(&self.turns) > VERIFICATIONS_MAX {
+        let roll = Arc::clone(roll);
+        let Some(turn) = self.take_turn(client.map(network)) else {
             decided!("password", "too many are being verified");
             return Verdict::Refuse(Status::ServiceUnavailable);
+        };
+        Verdict::Verify(Box::new(Verification {
+            digest,
+            authorization: authorization.into(),
+            roll,
+            _turn: turn,
+        }))
+    }
+
+    /// None if too many passwords are under way, of this client or of all.
+    fn take_turn(&mut self, client: Option<IpAddr>) -> Option<Arc<()>> {
+        self.turns.retain(|(_, turn)| turn.strong_count() > 0);
+        let own = self.turns.iter().filter(|(other, _)| *other == client).count();
+        if self.turns.len() >= VERIFICATIONS_MAX || own >= VERIFICATIONS_OF_ONE_MAX {
+            return None;
         }
-        let (authorization, roll, turn) = (authorization.into(), Arc::clone(roll), Arc::clone(&self.turns));
-        Verdict::Verify(Box::new(Verification { digest, authorization, roll, _turn: turn }))
+        let turn = Arc::new(());
+        self.turns.push((client, Arc::downgrade(&turn)));
+        Some(turn)
     }
 
     /// Takes in that a password was right.
@@ -374,7 +401,8 @@ mod tests {
         let input = format!("{request}\r\n");
         let mut lines = FieldLines::new();
         let (head, _) = decode(input.as_bytes(), &mut lines, &Limits::default()).unwrap().unwrap();
-        gate.judge(&head, peer, is_verified.is_some(), is_verified, now_ms)
+        let client = gate.client(peer, Some(&head.fields));
+        gate.judge(&head, peer, client, is_verified.is_some(), is_verified, now_ms)
     }
 
     fn peer(address: &str) -> Peer {
@@ -508,14 +536,22 @@ mod tests {
         let mut gate = gate(Some(Roll::new(users())), &[], &[], false);
         let request = format!("{GET}Authorization: Basic YTpi\r\n");
         let mut under_way = Vec::new();
-        while let Verdict::Verify(verification) = judge(&mut gate, Peer::Unix, &request, None, 0) {
-            under_way.push(verification);
+        let mut guess = |gate: &mut Gate, address: &str| {
+            let before = under_way.len();
+            while let Verdict::Verify(verification) = judge(gate, peer(address), &request, None, 0) {
+                under_way.push(verification);
+            }
+            let verdict = judge(gate, peer(address), &request, None, 0);
+            assert!(matches!(verdict, Verdict::Refuse(Status::ServiceUnavailable)), "{verdict:?}");
+            under_way.len() - before
+        };
+        // A network of IPv6 is one client.
+        for (address, count) in [("192.0.2.1", 16), ("2001:db8::1", 16), ("2001:db8::2", 0), ("unix", 16)] {
+            assert_eq!(guess(&mut gate, address), count, "{address}");
         }
-        assert_eq!(under_way.len(), VERIFICATIONS_MAX);
-        let verdict = judge(&mut gate, Peer::Unix, &request, None, 0);
-        assert!(matches!(verdict, Verdict::Refuse(Status::ServiceUnavailable)));
-        under_way.pop();
-        assert!(matches!(judge(&mut gate, Peer::Unix, &request, None, 0), Verdict::Verify(_)));
+        assert_eq!((guess(&mut gate, "192.0.2.2"), guess(&mut gate, "192.0.2.3")), (16, 0));
+        under_way.truncate(VERIFICATIONS_MAX - 1);
+        assert!(matches!(judge(&mut gate, peer("192.0.2.3"), &request, None, 0), Verdict::Verify(_)));
     }
 
     #[test]

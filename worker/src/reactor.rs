@@ -236,10 +236,11 @@ impl Reactor {
         let Some((task, errands)) = connection.task().zip(self.cx.errands.as_mut()) else {
             return Fate::Close(CloseReason::Failed);
         };
+        let client = connection.client();
         let connections = &mut self.connections;
         let still_waits =
             |id, errand| connections.get_mut(id).is_some_and(|connection| connection.waits_for(errand));
-        let submitted = errands.submit(id, task, still_waits);
+        let submitted = errands.submit(id, client, task, still_waits);
         let Some(connection) = self.connections.get_mut(id) else { return Fate::Wait };
         match submitted {
             Ok(ticket) => {

@@ -185,12 +185,19 @@ impl Site {
         Ok(answer)
     }
 
-    /// Adds to an answer what the operator wants of it: the page of an error, and fields.
+    /// What was decided elsewhere to say to a request, as that tree would say it that the request is for.
     ///
     /// # Errors
     /// As [`Site::answer`].
+    #[cold]
+    pub fn answer_as_decided(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        self.trees.choose(asked.head.authority);
+        self.complete(answer, asked)
+    }
+
+    /// Adds to an answer what the operator wants of it: the page of an error, and fields.
     #[inline(never)]
-    pub fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+    fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let answer = match answer {
             Answer::Refusal(status) => self.page(status, asked)?,
             answer => answer,

@@ -1,5 +1,7 @@
 //! From a request head to a response in the output buffer, with or without the help of a thread that may wait.
 
+use std::net::IpAddr;
+
 use bytes::Buf;
 use protocol::http1::head::FieldLines;
 use protocol::{Fields, Method, Name, RequestError, RequestHead, Status};
@@ -12,7 +14,7 @@ use crate::cold::{Outcome, Task};
 use crate::context::Context;
 use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
-use crate::gate::{SharedGate, Verdict};
+use crate::gate::{Gate, SharedGate, Verdict};
 use crate::metrics::Counters;
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding, Site};
@@ -30,6 +32,8 @@ const ERRANDS_MAX: usize = 8;
 pub(super) struct Inquiry {
     /// What nobody has been asked for yet.
     task: Option<Box<Task>>,
+    /// Whose request it is, if that has an address.
+    client: Option<IpAddr>,
     /// What has been found out, so that nothing has to be found out again even if no cache keeps it.
     findings: Vec<Finding>,
     /// Whether its password is right.
@@ -85,7 +89,7 @@ impl<T: Transport> Connection<T> {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
-                self.inquire(task);
+                self.inquire(task, head, cx);
                 return false;
             }
         }
@@ -103,21 +107,41 @@ impl<T: Transport> Connection<T> {
     ) -> Result<Answer, Box<Task>> {
         let is_known = self.inquiry.is_some();
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
-        match gate.borrow_mut().judge(asked.head, self.peer, is_known, is_verified, asked.clock.now_ms()) {
+        let client = self.client_by(&gate.borrow(), Some(&asked.head.fields));
+        let verdict = gate.borrow_mut().judge(
+            asked.head,
+            self.peer,
+            client,
+            is_known,
+            is_verified,
+            asked.clock.now_ms(),
+        );
+        match verdict {
             Verdict::Pass => site.answer(asked),
-            Verdict::Refuse(status) => site.complete(Answer::Refusal(status), asked),
+            Verdict::Refuse(status) => site.answer_as_decided(Answer::Refusal(status), asked),
             Verdict::TooMany(too_many) => {
                 counters.rate_refusals.increment();
-                site.complete(Answer::TooMany(too_many), asked)
+                site.answer_as_decided(Answer::TooMany(too_many), asked)
             }
-            Verdict::Challenge(challenge) => site.complete(Answer::Challenge(challenge), asked),
+            Verdict::Challenge(challenge) => site.answer_as_decided(Answer::Challenge(challenge), asked),
             Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }
     }
 
+    /// Whose request it is, if that has an address. On a connection of which a trusted proxy could not tell whose it is,
+    /// fields come from whoever that is.
+    fn client_by(&self, gate: &Gate, fields: Option<&Fields<'_>>) -> Option<IpAddr> {
+        gate.client(self.peer, fields.filter(|_| !self.is_anonymous))
+    }
+
     #[cold]
-    fn inquire(&mut self, task: Box<Task>) {
-        self.inquiry.get_or_insert_default().task = Some(task);
+    fn inquire(&mut self, task: Box<Task>, head: &RequestHead<'_>, cx: &Context) {
+        let client = match &cx.gate {
+            None => self.peer.ip(),
+            Some(gate) => self.client_by(&gate.borrow(), Some(&head.fields)),
+        };
+        let inquiry = self.inquiry.get_or_insert_default();
+        (inquiry.task, inquiry.client) = (Some(task), client);
     }
 
     #[cold]
@@ -158,7 +182,7 @@ impl<T: Transport> Connection<T> {
                 Some(gate) => {
                     buffer = [0; CREDENTIALS_BYTES_MAX];
                     let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
-                    (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
+                    (self.client_by(&gate, fields), gate.user(fields, now_ms, &mut buffer))
                 }
             };
             Some(Entry {
@@ -199,6 +223,11 @@ impl<T: Transport> Connection<T> {
     pub fn task(&mut self) -> Option<Task> {
         let task = self.inquiry.as_mut().and_then(|inquiry| inquiry.task.take());
         task.map(|task| *task).or_else(|| self.output.task())
+    }
+
+    /// Whose request the task is for, if it is for one and that has an address.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.inquiry.as_ref().and_then(|inquiry| inquiry.client)
     }
 
     /// A helper has taken the task.

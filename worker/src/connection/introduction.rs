@@ -60,8 +60,10 @@ impl<T: Transport> Connection<T> {
         let header = proxy_protocol::parse(&input);
         if let Ok(Some(header)) = header {
             self.is_unintroduced = false;
-            if let Source::Client(address) = header.source {
-                self.peer = Peer::from(address);
+            match header.source {
+                Source::Client(address) => self.peer = Peer::from(address),
+                Source::Local => {}
+                Source::Unknown => self.is_anonymous = true,
             }
             input.advance(header.consumed);
         }

@@ -16,7 +16,7 @@ use crate::decision::decided;
 
 impl Site {
     /// A representation brings its fields with it, but for those that depend on who asks; anything else gets them
-    /// here.
+    /// here, and so does the page of an error, which is not what was asked for.
     #[cold]
     #[inline(never)]
     pub(super) fn put_fields(&mut self, answer: &Answer, head: &RequestHead<'_>) {
@@ -36,21 +36,21 @@ impl Site {
         if let Some(origins) = &policy.sharing {
             sharing::append_late(origins, head, fields);
         }
-        let (Answer::Redirect(_)
-        | Answer::Refusal(_)
-        | Answer::Challenge(_)
-        | Answer::TooMany(_)
-        | Answer::Options
-        | Answer::RangeNotSatisfiable(_)) = answer
-        else {
-            return;
+        let is_error = match answer {
+            Answer::Redirect(_) | Answer::Options => false,
+            Answer::Refusal(_)
+            | Answer::Page(..)
+            | Answer::Challenge(_)
+            | Answer::TooMany(_)
+            | Answer::RangeNotSatisfiable(_) => true,
+            Answer::Whole(_) | Answer::Part(..) | Answer::Parts(..) | Answer::NotModified(_) => return,
         };
         self.path.clear();
         if let RequestTarget::Origin { path, .. } = head.target {
             // Of a path that means nothing, as much as was understood.
             let _ = target::decode_path(path, &mut self.path);
         }
-        policy.append_for_page(&Paths { asked: &self.path, found: &self.path }, fields);
+        policy.append_for_page(&Paths { asked: &self.path, found: &self.path }, is_error, fields);
     }
 
     /// An error, with the operator's page if that is there.

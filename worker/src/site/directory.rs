@@ -33,7 +33,7 @@ use crate::decision::{self, decided};
 
 /// What the keys of listings begin with, and no other key.
 const KEY_PREFIX: &[u8] = b"\0?";
-/// No directory has more pages of HTML. Who asks for one beyond gets the last.
+/// No directory has more pages of HTML.
 const PAGES_MAX: usize = ENTRIES_MAX.div_ceil(PAGE_ENTRIES);
 
 /// A directory that is to be listed, with all that a helper thread needs for it.
@@ -43,6 +43,8 @@ pub struct Enumeration {
     pub key: Box<[u8]>,
     /// The decoded path of the directory.
     pub path: Vec<u8>,
+    /// The decoded path that was asked for, which differs where a rule leads from it to the directory.
+    pub asked: Vec<u8>,
     /// Which part of it, in which order.
     pub view: View,
     /// For whom.
@@ -63,9 +65,13 @@ impl Enumeration {
     pub fn run(&self) -> Result<OpenedFiles, Status> {
         let settings = self.opener.plan().listing.ok_or(Status::NotFound)?;
         let root = self.opener.root();
-        let listing = listing::produce(root, &self.path, &settings, self.view, self.format, self.unix_s)?;
+        let listing = listing::produce(root, self.paths(), &settings, self.view, self.format, self.unix_s)?;
         // Out of descriptors, or out of memory.
         self.represent(&listing, settings.formats).map_err(|_| Status::ServiceUnavailable)
+    }
+
+    fn paths(&self) -> Paths<'_> {
+        Paths { asked: &self.asked, found: &self.path }
     }
 
     fn represent(&self, listing: &Listing, formats: Formats) -> io::Result<OpenedFiles> {
@@ -121,7 +127,7 @@ impl Site {
         settings: &listing::Settings,
         asked: &Asked<'_>,
     ) -> Result<Located, Obstacle> {
-        let (view, format) = self.name_listing(asked.head, settings)?;
+        let (view, format, is_rewritten) = self.name_listing(asked.head, settings)?;
         let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
         if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
             return located;
@@ -136,6 +142,7 @@ impl Site {
         let enumeration = Enumeration {
             key: self.key.as_slice().into(),
             path: self.path.clone(),
+            asked: if is_rewritten { self.routed.clone() } else { self.path.clone() },
             view,
             format,
             unix_s: asked.clock.unix_s(),
@@ -157,28 +164,41 @@ impl Site {
     }
 
     /// Puts the path of the directory that is asked for into `self.path` and the key of what the client gets of it
-    /// into `self.key`, and tells what that is.
+    /// into `self.key`, and tells what that is, and whether a rule leads there: then `self.routed` was asked for.
     fn name_listing(
         &mut self,
         head: &RequestHead<'_>,
         settings: &listing::Settings,
-    ) -> Result<(View, Format), Obstacle> {
+    ) -> Result<(View, Format, bool), Obstacle> {
         let RequestTarget::Origin { path, query } = head.target else { return Err(NOT_FOUND) };
         let decoded = target::decode_path(path, &mut self.path).map_err(|_| NOT_FOUND)?;
-        if !decoded.is_directory || (decoded.is_hidden && !self.settings.hidden) {
+        // Links in it are relative, so it is the address that has to end in a slash, whatever that leads to.
+        if !decoded.is_directory {
+            return Err(NOT_FOUND);
+        }
+        let rewritten = self.rewrite(&decoded);
+        if rewritten.as_ref().unwrap_or(&decoded).is_hidden && !self.settings.hidden {
             return Err(NOT_FOUND);
         }
         let format = settings.formats.choose(&head.fields);
         decided!("listing", "/{} as {format}", self.path.escape_ascii());
         let View { order, page } = View::from_query(query, settings.order);
         // An array has one page, and it is the same whichever was asked for.
-        let page = if format == Format::Json { 1 } else { page.min(PAGES_MAX) };
+        let page = if format == Format::Json { 1 } else { page };
+        if page > PAGES_MAX {
+            return Err(NOT_FOUND);
+        }
         self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(KEY_PREFIX);
         self.key.extend_from_slice(&[format as u8, order.column as u8, order.direction as u8]);
         self.key.extend_from_slice(&page.to_ne_bytes());
         self.key.extend_from_slice(&self.path);
-        Ok((View { order, page }, format))
+        if rewritten.is_some() {
+            // No path holds NUL.
+            self.key.push(0);
+            self.key.extend_from_slice(&self.routed);
+        }
+        Ok((View { order, page }, format, rewritten.is_some()))
     }
 
     /// Takes in what was listed elsewhere.
@@ -268,6 +288,7 @@ mod tests {
         Enumeration {
             key: KEY.into(),
             path: path.to_vec(),
+            asked: path.to_vec(),
             view: View { order, page: 1 },
             format: Format::Html,
             unix_s: NOW_S,

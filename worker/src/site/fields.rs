@@ -89,7 +89,7 @@ impl FieldPolicy {
         if !self.has_rule(paths, "cache-control") {
             self.append_cache_control(paths.found, is_page, out);
         }
-        self.append_for_page(paths, out);
+        self.append_for_page(paths, false, out);
     }
 
     fn append_cache_control(&self, name: &[u8], is_page: bool, out: &mut BytesMut) {
@@ -112,8 +112,9 @@ impl FieldPolicy {
         encode::field(out, "Cache-Control", value.as_bytes());
     }
 
-    /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.
-    pub fn append_for_page(&self, paths: &Paths<'_>, out: &mut BytesMut) {
+    /// Adds the lines for a response that is no state of what was asked for: an error, a redirect. How long an error
+    /// may be kept is not for the rules to say, which mean what is there when all is well.
+    pub fn append_for_page(&self, paths: &Paths<'_>, is_error: bool, out: &mut BytesMut) {
         if let Some(origins) = self.sharing.as_ref().filter(|_| !self.has_rule(paths, sharing::ALLOW_ORIGIN))
         {
             sharing::append_always(origins, out);
@@ -124,7 +125,7 @@ impl FieldPolicy {
                 encode::field(out, name, value.as_bytes());
             }
         }
-        for rule in self.rules_for(paths) {
+        for rule in self.lasting_rules_for(paths).filter(|rule| !is_error || !is_about_keeping(&rule.name)) {
             let paths = if rule.paths.is_some() { "paths like this" } else { "all paths" };
             decided!("field", "{}: {}, by a rule for {paths}", rule.name, rule.value);
             encode::field(out, &rule.name, rule.value.as_bytes());
@@ -135,9 +136,32 @@ impl FieldPolicy {
         self.rules.iter().filter(|rule| rule.paths.as_ref().is_none_or(|glob| paths.are_matched_by(glob)))
     }
 
+    /// Of rules about a field that a response has once, only the last.
+    fn lasting_rules_for(&self, paths: &Paths<'_>) -> impl Iterator<Item = &FieldRule> {
+        self.rules_for(paths)
+            .enumerate()
+            .filter(|(at, rule)| {
+                let mut later = self.rules_for(paths).skip(at + 1);
+                may_be_repeated(&rule.name) || !later.any(|other| other.name.eq_ignore_ascii_case(&rule.name))
+            })
+            .map(|(_, rule)| rule)
+    }
+
     fn has_rule(&self, paths: &Paths<'_>, name: &str) -> bool {
         self.rules_for(paths).any(|rule| rule.name.eq_ignore_ascii_case(name))
     }
+}
+
+/// Fields of which each line adds to the others. Of any other, browsers and caches take one or join what contradicts.
+fn may_be_repeated(name: &str) -> bool {
+    ["Link", "Server-Timing", "Set-Cookie", "Vary"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether a field says how long a response may be kept: `Cache-Control` and those for certain caches (RFC 9213), such
+/// as `CDN-Cache-Control`.
+fn is_about_keeping(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("cache-control") || ["age", "expires", "surrogate-control"].contains(&name.as_str())
 }
 
 /// What a rule may be about: `docs` is also `docs/index.html`.

@@ -280,7 +280,9 @@ pub fn worthwhile(plan: &Plan, bytes: u64, media_type: &str) -> CodingSet {
 /// has compressed yet.
 #[must_use]
 pub fn is_compressible(media_type: &str) -> bool {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 14] = [
+        "application/javascript",
+        "application/x-javascript",
         "application/json",
         "application/ld+json",
         "application/manifest+json",
@@ -433,8 +435,13 @@ mod tests {
 
     #[test]
     fn text_is_worth_coding_and_pictures_are_not() {
-        for media_type in ["text/css; charset=utf-8", "image/svg+xml", "application/json", "application/wasm"]
-        {
+        for media_type in [
+            "text/css; charset=utf-8",
+            "image/svg+xml",
+            "application/json",
+            "application/wasm",
+            "application/javascript",
+        ] {
             assert!(is_compressible(media_type), "{media_type}");
         }
         for media_type in

@@ -171,15 +171,10 @@ impl Opener {
         if wanted == Wanted::Application {
             encode::field(&mut lines, "Vary", accept::NAVIGATION_FIELDS.as_bytes());
         }
-        if self.plan.fields.is_empty() {
-            return lines;
-        }
-        let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
-        match wanted {
-            Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
-            Wanted::File | Wanted::Directory | Wanted::Application => {
-                self.plan.fields.append_for_file(&paths, &mut lines)
-            }
+        // Those of an error are about the path that was asked for, which is another one each time.
+        if !self.plan.fields.is_empty() && wanted != Wanted::ErrorPage {
+            let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
+            self.plan.fields.append_for_file(&paths, &mut lines);
         }
         lines
     }

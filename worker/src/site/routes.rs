@@ -76,10 +76,17 @@ impl Site {
         if let Some(status) = self.redirect(decoded, asked.head.target) {
             return Some(Ok(Located::Elsewhere(status)));
         }
+        let rewritten = self.rewrite(decoded)?;
+        Some(self.locate_rewritten(&rewritten, asked))
+    }
+
+    /// Puts where a rewrite leads from `self.path` in its place, and what was asked for into `self.routed`. None, and
+    /// nothing is done, if no rewrite is about it.
+    pub(super) fn rewrite(&mut self, decoded: &DecodedPath) -> Option<DecodedPath> {
         let routes = &self.settings.plan.routes;
         let rewritten = routes.rewrite(&self.path, decoded.is_directory, &mut self.routed)?;
         mem::swap(&mut self.path, &mut self.routed);
-        Some(self.locate_rewritten(&rewritten, asked))
+        Some(rewritten)
     }
 
     /// What is at `self.path`, though `self.routed` was asked for.

@@ -39,7 +39,7 @@ pub(super) fn append_late(origins: &Origins, head: &RequestHead<'_>, out: &mut B
     if grant != Grant::Any {
         append_grant(&grant, out);
     }
-    if cors::preflight(head).is_some() {
+    if cors::is_preflight(head) {
         decided!("origin", "a preflight, which is told what may be sent");
         encode::field(out, "Access-Control-Allow-Methods", ALLOW.as_bytes());
         encode::field(out, "Access-Control-Allow-Headers", ALLOWED_FIELDS);

@@ -182,11 +182,11 @@ impl World {
         let (comes_before, comes_behind) = (self.random.chance(4), self.random.chance(4));
         let same = (comes_before || comes_behind).then(|| task.clone());
         if comes_before {
-            self.other = same.clone().and_then(|task| errands.submit(other, task, |_, _| true).ok());
+            self.other = same.clone().and_then(|task| errands.submit(other, None, task, |_, _| true).ok());
         }
-        self.connection.wait_for(errands.submit(id, task, |_, _| true).unwrap());
+        self.connection.wait_for(errands.submit(id, None, task, |_, _| true).unwrap());
         if comes_behind {
-            self.other = same.and_then(|task| errands.submit(other, task, |_, _| true).ok());
+            self.other = same.and_then(|task| errands.submit(other, None, task, |_, _| true).ok());
         }
         if self.random.chance(2) {
             self.other = None;

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use protocol::Status;
-use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::Settings;
@@ -59,7 +59,8 @@ pub(super) fn read(
     let mut found =
         Directory { entries: Vec::with_capacity(names.len()), is_complete, changed_s: changed_s(&stat) };
     for name in names {
-        if let Some(stat) = attributes(root, directory.as_fd(), path, &name, &mut scratch)? {
+        let stat = attributes(root, directory.as_fd(), path, &name, &mut scratch)?;
+        if let Some(stat) = stat.filter(|stat| may_be_served(directory.as_fd(), &name, stat)) {
             found.changed_s = found.changed_s.max(changed_s(&stat));
             found.entries.extend(Entry::new(name, &stat));
         }
@@ -135,6 +136,15 @@ fn attributes(
         // A listing without it would be believed.
         Err(status) => Err(status),
     }
+}
+
+/// Whether the server may read a file, or look for one below a directory. What is neither is not shown anyway.
+fn may_be_served(directory: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> bool {
+    let access = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Access::EXEC_OK,
+        _ => Access::READ_OK,
+    };
+    rustix::fs::accessat(directory, name, access, AtFlags::EACCESS).is_ok()
 }
 
 /// The path as the kernel takes it.
