@@ -252,6 +252,7 @@ impl Server {
                 send_timeouts = counters.send_timeouts.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
+                failures = counters.failures.get(),
                 proxy_refusals = counters.proxy_refusals.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),

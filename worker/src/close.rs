@@ -64,7 +64,8 @@ impl CloseReason {
             Self::LingerTimeout => &counters.linger_timeouts,
             Self::ProxyHeader => &counters.proxy_refusals,
             Self::TruncatedFile => &counters.truncated_files,
-            Self::Finished | Self::Peer | Self::Draining | Self::Failed => return,
+            Self::Failed => &counters.failures,
+            Self::Finished | Self::Peer | Self::Draining => return,
         };
         counter.increment();
     }
