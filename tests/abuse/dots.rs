@@ -1,7 +1,7 @@
 //! Ways out of the root, in every spelling: none leads anywhere, and each gets the status that it deserves.
 
 use super::client::Client;
-use super::mutation::{FLAGS, site};
+use super::mutation::{FLAGS, TARGETS, site};
 use super::oracle::{Place, resolve};
 use super::pace::Calm;
 use super::scale::report;
@@ -35,7 +35,7 @@ fn no_spelling_leads_out_of_the_root() {
     let sibling = root.file_name().expect("a name").to_string_lossy().into_owned();
     let secret = name(&outside.path("secret.txt").canonicalize().expect("the secret"));
     let server = Server::start(&FLAGS, tree.root());
-    let calm = Calm::of(&server, &["/", "/a.txt", "/sub/", "/sub/index.html", "/marker.txt", "/long.bin", "/index.html"]);
+    let calm = Calm::of(&server, &TARGETS);
     let mut client = server.connect();
     let (mut tried, mut by_status) = (0, std::collections::BTreeMap::<u16, usize>::new());
     let tails = ["etc/passwd", &secret, &format!("{sibling}/a.txt"), "a.txt", ""];

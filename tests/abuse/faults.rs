@@ -18,7 +18,8 @@ const FILE_BYTES: usize = 32 << 20;
 #[test]
 fn who_was_active_is_not_cut_because_the_server_stood_still() {
     let stopped = scaled(Duration::from_secs(4), Duration::from_secs(10));
-    let each = scaled(20, 200);
+    // More connections for each worker than it takes events from the kernel at once.
+    let each = scaled(600, 1_500);
     let _timed = timed();
     let content = pattern(FILE_BYTES);
     let tree = Tree::new(&[("a.txt", b"a"), ("large.bin", &content)]);

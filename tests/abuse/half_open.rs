@@ -49,8 +49,8 @@ fn in_a_network_of_its_own() {
     }
     cable("up");
     let tree = Tree::new(&[("a.txt", b"a"), ("huge.bin", &pattern(64 << 20)), ("tail.bin", &pattern(100_000))]);
-    let flags = ["-t", "2", "--send-timeout", "2s", "--idle-timeout", "3s", "--header-timeout", "3s", "--body-timeout", "3s"];
-    let server = Server::start(&flags, tree.root());
+    let flags = ["--send-timeout", "2s", "--idle-timeout", "3s", "--header-timeout", "3s", "--body-timeout", "3s"];
+    let server = Server::start(&[&["-t", "2", "--linger-timeout", "1s"], &flags[..]].concat(), tree.root());
     let calm = Calm::of(&server, &["/a.txt", "/huge.bin", "/tail.bin"]);
     let crowd = |request: &[u8]| -> Vec<Client> {
         let connect = || {
@@ -79,7 +79,8 @@ fn in_a_network_of_its_own() {
     let is_reaped = eventually(Duration::from_secs(10), || server.process().descriptors() == calm.descriptors);
     let took = start.elapsed();
     assert!(is_reaped, "{} of {held} sockets are held after {took:?}", sockets());
-    let sum = |name: &str| -> u64 { server.counters(WORKERS).iter().map(|worker| worker.get(name)).sum() };
+    let counters = server.counters(WORKERS);
+    let sum = |name: &str| -> u64 { counters.iter().map(|worker| worker.get(name)).sum() };
     let cut = ["send_timeouts", "keep_alive_timeouts", "header_timeouts", "content_timeouts"].map(sum);
     assert_eq!(cut, [EACH as u64; 4], "each kind by its deadline");
     assert!(took < Duration::from_secs(5), "{took:?}");

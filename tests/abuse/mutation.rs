@@ -36,6 +36,8 @@ pub(crate) fn site() -> (Tree, Files) {
         ("long.bin", &long),
     ];
     let tree = Tree::new(&content);
+    // Long settled, so that nothing is opened again because it might have changed.
+    content.iter().for_each(|(name, _)| tree.modified_at(name, 1_700_000_000, 0));
     let mut files: Files =
         content.iter().map(|(name, content)| (name.as_bytes().to_vec(), content.to_vec())).collect();
     for index in ["index.html", "sub/index.html"] {
@@ -47,6 +49,13 @@ pub(crate) fn site() -> (Tree, Files) {
 
 /// Flags without which more than these paths lead to these files.
 pub(crate) const FLAGS: [&str; 4] = ["-t", "2", "--clean-urls", "off"];
+
+/// Every file of the site by every name that the server keeps it under: as it is asked for, and under one name for all
+/// other spellings.
+pub(crate) const TARGETS: [&str; 14] = [
+    "/", "//", "/index.html", "//index.html", "/a.txt", "//a.txt", "/marker.txt", "//marker.txt", "/sub/", "//sub/",
+    "/sub/index.html", "//sub/index.html", "/long.bin", "//long.bin",
+];
 
 /// All that comes back for a stream of bytes, sent in one piece or cut somewhere, to the end of the connection.
 ///
@@ -91,7 +100,10 @@ pub(crate) fn compare(stream: &[u8], received: &[u8], files: &Files) -> Result<V
         let status = response.status;
         statuses.push(status);
         let permitted = verdict.answer.as_ref().filter(|answer| answer.statuses.contains(&status));
-        let to_head = verdict.answer.as_ref().is_some_and(|answer| answer.to_head);
+        // Whoever refuses what looks like a HEAD request may take it for one, or not.
+        let may_be_bare = permitted.is_none() && stream[at..].trim_ascii_start().starts_with(b"HEAD ");
+        let to_head =
+            permitted.is_some_and(|answer| answer.to_head) || (may_be_bare && rest.is_empty());
         let length = usize::try_from(response.content_follows(to_head)).map_err(|error| error.to_string())?;
         let content = rest.get(..length).ok_or_else(|| format!("{status} with {length} bytes is cut off"))?;
         rest = &rest[length..];
@@ -166,7 +178,7 @@ fn mutated_requests_are_answered_as_the_specifications_say() {
     let _heavy = heavy();
     let (tree, files) = site();
     let server = Server::start(&FLAGS, tree.root());
-    let calm = Calm::of(&server, &["/", "/a.txt", "/marker.txt", "/sub/", "/long.bin", "/sub/index.html", "/index.html"]);
+    let calm = Calm::of(&server, &TARGETS);
     let (next, start) = (AtomicUsize::new(0), Instant::now());
     let work = || {
         let (mut by_class, mut kept) = ([0_usize; 6], 0_usize);
@@ -204,13 +216,10 @@ fn mutated_requests_are_answered_as_the_specifications_say() {
 fn the_oracle_tells_right_from_wrong() {
     let (_tree, files) = site();
     let stream = b"POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n";
-    let date = "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n";
-    let head = |status: &str, more: &str| format!("HTTP/1.1 {status} X\r\n{date}{more}\r\n");
-    let _ = (stream, head, &files);
     let verdict = oracle::judge(stream, 0, &files).expect("a request");
     let answer = verdict.answer.expect("an answer");
-    assert_eq!((answer.statuses, answer.after.next), (vec![405], Some(54)));
-    let second = oracle::judge(stream, 54, &files).expect("another").answer.expect("an answer");
+    assert_eq!((answer.statuses, answer.after.next), (vec![405], Some(55)));
+    let second = oracle::judge(stream, 55, &files).expect("another").answer.expect("an answer");
     assert_eq!((second.statuses, second.content), (vec![200], Some(b"plain text".to_vec())));
     assert!(oracle::judge(stream, stream.len(), &files).is_none());
     let refused: [(&[u8], u16); 8] = [

@@ -63,7 +63,8 @@ fn attack(kind: Kind) {
     let tree = Tree::new(&[("a.txt", content)]);
     let logs = Tree::new(&[]);
     let log = logs.path("access.log");
-    let server = Server::start(&["-t", "2", "--access-log", log.to_str().expect("a path in UTF-8")], tree.root());
+    // Lines of one worker are in the order of its answers.
+    let server = Server::start(&["-t", "1", "--access-log", log.to_str().expect("a path in UTF-8")], tree.root());
     let Some(proxy) = Proxy::start(kind, server.address()) else {
         return skip(&test, "the proxy is not installed");
     };
@@ -87,14 +88,14 @@ fn attack(kind: Kind) {
     std::thread::sleep(Duration::from_millis(300));
     let (behind, before) = (seen_by_oneloop(&read()), proxy.passed_on());
     let mut differences = Vec::new();
-    for number in behind.keys().chain(before.keys()) {
+    for number in behind.keys().chain(before.keys().filter(|number| !behind.contains_key(number))) {
         let (proxy_saw, oneloop_saw) = (before.get(number), behind.get(number));
         if proxy_saw != oneloop_saw {
             let case = cases.get(*number).map(|case| case.escape_ascii().to_string());
             differences.push(format!("case {number}: {proxy_saw:?} became {oneloop_saw:?}: {case:?}"));
         }
     }
-    assert!(differences.is_empty(), "{}\noneloop:\n{}", differences.join("\n"), read());
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     let passed: usize = before.values().map(Vec::len).sum();
     let hidden = behind.values().flatten().filter(|role| role.contains("hidden")).count();
     report(

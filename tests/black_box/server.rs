@@ -76,6 +76,7 @@ impl Launch {
     }
 
     /// Starts the server through a program that becomes it in the end, so that its number stays the same.
+    #[allow(dead_code, reason = "only the abuse needs it")]
     pub(crate) fn through<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
         self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
         self

@@ -172,6 +172,7 @@ impl SlowFs {
     }
 
     /// Lets all opening fail from now on with an error of the system, or nothing any more.
+    #[allow(dead_code, reason = "only the abuse needs it")]
     pub(crate) fn fail_to_open(&self, error: Option<rustix::io::Errno>) {
         self.shared.state().open_error = error.map(|error| Errno::from_i32(error.raw_os_error()));
     }

@@ -134,6 +134,9 @@ impl Head<'_> {
                 (true, false) => Content::Refused(&[501, 400]),
             };
         }
+        // A list of the same length again and again may be taken for one: RFC 9110 §8.6.
+        let lengths: Vec<&[u8]> =
+            lengths.iter().flat_map(|value| value.split(|&byte| byte == b',')).map(trim).collect();
         let Some(&length) = lengths.first() else { return Content::Length(0) };
         let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
         if !is_number || lengths.iter().any(|other| *other != length) {
@@ -169,8 +172,8 @@ impl Head<'_> {
         if let Content::Refused(statuses) = content {
             verdict.refusals.extend(statuses);
         }
-        if self.all("content-length").len() > 1 {
-            // The same length twice may be taken for one or for a fault: RFC 9110 §8.6.
+        if self.all("content-length").len() > 1 || self.all("content-length").concat().contains(&b',') {
+            // The same length twice may as well be a fault.
             verdict.refusals.push(400);
         }
         if host_must || target.must_be_refused || matches!(content, Content::Refused(_)) {
@@ -209,14 +212,14 @@ impl Head<'_> {
                 Some(Ok(None)) => statuses.push(404),
                 Some(Err(())) | None => statuses.push(400),
             },
-            b"OPTIONS" => match target.map(|target| path::resolve(target, files)) {
-                Some(Err(())) => statuses.extend([204, 400]),
-                _ => statuses.push(204),
-            },
+            b"OPTIONS" => statuses.push(204),
             b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" => statuses.push(405),
-            b"CONNECT" => statuses.extend([405, 501]),
             // Methods of extensions may be known or not.
             _ => statuses.extend([405, 501]),
+        }
+        // Whether method or path is refused first is the server's choice.
+        if target.is_some_and(|target| path::resolve(target, files).is_err()) {
+            statuses.push(400);
         }
         (statuses, content)
     }
