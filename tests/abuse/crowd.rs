@@ -56,11 +56,13 @@ impl Crowd {
     /// Opens up to [`BURST`] connections where there is room, with a receive buffer of that size, and sends `first` on
     /// each.
     pub(crate) fn fill(&mut self, window: Option<usize>, first: &[u8]) {
-        for (index, place) in self.members.iter_mut().enumerate().filter(|(_, place)| place.is_none()).take(BURST)
+        for (index, place) in
+            self.members.iter_mut().enumerate().filter(|(_, place)| place.is_none()).take(BURST)
         {
             let Some(stream) = connect(self.address, window) else { return };
             let data = EventData::new_u64(index as u64);
-            epoll::add(&self.epoll, stream.as_fd(), data, EventFlags::IN | EventFlags::RDHUP).expect("epoll_ctl");
+            epoll::add(&self.epoll, stream.as_fd(), data, EventFlags::IN | EventFlags::RDHUP)
+                .expect("epoll_ctl");
             let mut member = Member { stream, sent: 0 };
             let _ = member.say(first);
             *place = Some(member);

@@ -24,7 +24,9 @@ fn a_disk_that_fails_under_a_download_resets_it_and_is_counted() {
     const DOWNLOADS: u64 = 4;
     let _timed = timed();
     let delays = Delays { read: Duration::from_millis(2), ..Delays::default() };
-    let Some((tree, fs)) = tree_with_cold("disks::a_disk_that_fails_under_a_download", delays) else { return };
+    let Some((tree, fs)) = tree_with_cold("disks::a_disk_that_fails_under_a_download", delays) else {
+        return;
+    };
     let server = Server::start(&["-t", "2"], tree.root());
     let mut clients: Vec<Client> =
         (0..DOWNLOADS).map(|_| Client::connect_with_window(server.address(), 16 << 10)).collect();
@@ -52,7 +54,10 @@ fn a_disk_that_fails_under_a_download_resets_it_and_is_counted() {
     assert_eq!(server.connect().get("/warm.txt").content, b"warm");
     let failures = sum(&server, "failures");
     assert_eq!(failures, DOWNLOADS, "each is counted");
-    report("EIO under a download", &format!("{DOWNLOADS} downloads reset, {failures} counted, others served"));
+    report(
+        "EIO under a download",
+        &format!("{DOWNLOADS} downloads reset, {failures} counted, others served"),
+    );
 }
 
 #[test]
@@ -104,7 +109,12 @@ fn a_file_that_goes_away_under_a_download_is_sent_or_reset() {
         })
         .collect();
     tree.replace("replaced", b"new");
-    fs::File::options().write(true).open(tree.path("truncated")).expect("open").set_len(2 << 20).expect("truncate");
+    fs::File::options()
+        .write(true)
+        .open(tree.path("truncated"))
+        .expect("open")
+        .set_len(2 << 20)
+        .expect("truncate");
     for name in ["deleted", "directory", "fifo", "socket"] {
         fs::remove_file(tree.path(name)).expect("remove");
     }
@@ -123,12 +133,21 @@ fn a_file_that_goes_away_under_a_download_is_sent_or_reset() {
         }
     }
     assert_eq!(sum(&server, "truncated_files"), 1, "the one that got shorter");
-    let table =
-        [("deleted", 404), ("replaced", 200), ("truncated", 200), ("directory", 301), ("fifo", 404), ("socket", 404)];
+    let table = [
+        ("deleted", 404),
+        ("replaced", 200),
+        ("truncated", 200),
+        ("directory", 301),
+        ("fifo", 404),
+        ("socket", 404),
+    ];
     for (name, status) in table {
         assert_eq!(server.connect().get(&format!("/{name}")).status, status, "{name}");
     }
-    report("files that go away", "five kinds were sent to their last byte, the one that got shorter was reset and counted");
+    report(
+        "files that go away",
+        "five kinds were sent to their last byte, the one that got shorter was reset and counted",
+    );
 }
 
 #[test]
@@ -160,7 +179,11 @@ fn a_dead_file_system_takes_nobody_with_it() {
     // A helper cannot be ended while the kernel waits for the file system on its behalf, so its process lingers as a
     // zombie; everything else of it has to be gone within the grace.
     let has_ended = || server.process().main_thread_state() == 'Z';
-    assert!(eventually(Duration::from_millis(3_500), has_ended), "still running 3.5 s after TERM: {}", server.stderr());
+    assert!(
+        eventually(Duration::from_millis(3_500), has_ended),
+        "still running 3.5 s after TERM: {}",
+        server.stderr()
+    );
     let took = end.elapsed();
     assert!(TcpStream::connect(server.address()).is_err(), "nobody listens any more");
     assert!(is_stuck, "no helper was stuck");
@@ -168,6 +191,9 @@ fn a_dead_file_system_takes_nobody_with_it() {
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
     report(
         "dead file system",
-        &format!("{CLIENTS} requests got 503 after {answered:.1?}; others {}; the server ended in {took:.1?}", others.shown()),
+        &format!(
+            "{CLIENTS} requests got 503 after {answered:.1?}; others {}; the server ended in {took:.1?}",
+            others.shown()
+        ),
     );
 }

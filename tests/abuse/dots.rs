@@ -11,17 +11,51 @@ use super::tree::Tree;
 
 /// Spellings of two dots, some of them wrong.
 const DOTS: [&str; 20] = [
-    "..", ".%2e", "%2e.", "%2e%2e", "%2E%2E", "%252e%252e", "%25%32%65%25%32%65", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae",
-    "%f0%80%80%ae%f0%80%80%ae", "%c0%2e%c0%2e", "%uff0e%uff0e", "%u002e%u002e", "..%00", "..;", "..%20", ". .", "...", "..%01", "%2e%2e%2e",
+    "..",
+    ".%2e",
+    "%2e.",
+    "%2e%2e",
+    "%2E%2E",
+    "%252e%252e",
+    "%25%32%65%25%32%65",
+    "%c0%ae%c0%ae",
+    "%e0%80%ae%e0%80%ae",
+    "%f0%80%80%ae%f0%80%80%ae",
+    "%c0%2e%c0%2e",
+    "%uff0e%uff0e",
+    "%u002e%u002e",
+    "..%00",
+    "..;",
+    "..%20",
+    ". .",
+    "...",
+    "..%01",
+    "%2e%2e%2e",
 ];
 
 /// Spellings of a slash, some of them wrong.
 const SLASHES: [&str; 16] = [
-    "/", "//", "/./", "%2f", "%2F", "%252f", "%5c", "\\", "%255c", "%c0%af", "%e0%80%af", "%c1%9c", "%u2215", "/%2f", "\\/", "%2f%5c",
+    "/",
+    "//",
+    "/./",
+    "%2f",
+    "%2F",
+    "%252f",
+    "%5c",
+    "\\",
+    "%255c",
+    "%c0%af",
+    "%e0%80%af",
+    "%c1%9c",
+    "%u2215",
+    "/%2f",
+    "\\/",
+    "%2f%5c",
 ];
 
 /// What stands before and behind.
-const PREFIXES: [&str; 8] = ["/", "//", "/sub/", "/sub/./", "/a.txt/", "/.well-known/", "http://a/", "http://a/sub/"];
+const PREFIXES: [&str; 8] =
+    ["/", "//", "/sub/", "/sub/./", "/a.txt/", "/.well-known/", "http://a/", "http://a/sub/"];
 
 const SECRET: &[u8] = b"what nobody may see";
 
@@ -30,7 +64,8 @@ fn no_spelling_leads_out_of_the_root() {
     let _timed = timed();
     let (tree, files) = site();
     let outside = Tree::new(&[("secret.txt", SECRET), ("root/a.txt", b"inside")]);
-    let name = |path: &std::path::Path| path.strip_prefix("/").expect("an absolute path").display().to_string();
+    let name =
+        |path: &std::path::Path| path.strip_prefix("/").expect("an absolute path").display().to_string();
     let root = tree.root().canonicalize().expect("the root");
     let sibling = root.file_name().expect("a name").to_string_lossy().into_owned();
     let secret = name(&outside.path("secret.txt").canonicalize().expect("the secret"));
@@ -56,7 +91,10 @@ fn no_spelling_leads_out_of_the_root() {
     drop(client);
     calm.expect_back(&server, std::time::Duration::from_secs(5));
     assert!(by_status[&200] > 100 && by_status[&400] > 1_000 && by_status[&404] > 1_000, "{by_status:?}");
-    report("dot-dot corpus", &format!("{tried} targets: by status {by_status:?}; nothing from outside the root"));
+    report(
+        "dot-dot corpus",
+        &format!("{tried} targets: by status {by_status:?}; nothing from outside the root"),
+    );
 }
 
 /// Asks for a target, and compares with what it names: nothing, something inside, or that it is malformed.

@@ -17,13 +17,22 @@ const FILE_BYTES: usize = 32 << 20;
 
 #[test]
 fn who_was_active_is_not_cut_because_the_server_stood_still() {
-    let stopped = scaled(Duration::from_secs(4), Duration::from_secs(10));
+    let stopped = scaled(Duration::from_secs(3), Duration::from_secs(10));
     // More connections for each worker than it takes events from the kernel at once.
     let each = scaled(600, 1_500);
     let _timed = timed();
     let content = pattern(FILE_BYTES);
     let tree = Tree::new(&[("a.txt", b"a"), ("large.bin", &content)]);
-    let timeouts = ["--header-timeout", "2s", "--idle-timeout", "2s", "--send-timeout", "2s", "--body-timeout", "2s"];
+    let timeouts = [
+        "--header-timeout",
+        "1500ms",
+        "--idle-timeout",
+        "1500ms",
+        "--send-timeout",
+        "1500ms",
+        "--body-timeout",
+        "1500ms",
+    ];
     let server = Server::start(&[&["-t", "2"], &timeouts[..]].concat(), tree.root());
     let calm = Calm::of(&server, &["/a.txt", "/large.bin"]);
     let crowd = |first: &[u8]| -> Vec<Client> {
@@ -53,7 +62,11 @@ fn who_was_active_is_not_cut_because_the_server_stood_still() {
         .iter_mut()
         .map(|client| (client, request("GET", "/a.txt", &[])))
         .chain(partial.iter_mut().map(|client| (client, b"st: a\r\n\r\n".to_vec())))
-        .chain(content_owed.iter_mut().map(|client| (client, [b"llo", &request("GET", "/a.txt", &[])[..]].concat())))
+        .chain(
+            content_owed
+                .iter_mut()
+                .map(|client| (client, [b"llo", &request("GET", "/a.txt", &[])[..]].concat())),
+        )
     {
         client.send(&rest);
     }
@@ -76,7 +89,9 @@ fn who_was_active_is_not_cut_because_the_server_stood_still() {
     calm.expect_back(&server, Duration::from_secs(5));
     report(
         "stopped and continued",
-        &format!("after {stopped:?}, twice every deadline, all {served} who had spoken meanwhile were served in {took:.1?}"),
+        &format!(
+            "after {stopped:?}, twice every deadline, all {served} who had spoken meanwhile were served in {took:.1?}"
+        ),
     );
 }
 
@@ -118,5 +133,10 @@ fn a_worker_that_panics_again_and_again_does_not_end_the_server() {
     calm.expect_back(&server, PATIENCE);
     server.terminate();
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
-    report("panics", &format!("{panics} panics, all counted; eight requests behind them took {took:.1?}; it ended in order"));
+    report(
+        "panics",
+        &format!(
+            "{panics} panics, all counted; eight requests behind them took {took:.1?}; it ended in order"
+        ),
+    );
 }

@@ -57,7 +57,12 @@ fn a_full_disk_under_the_log_is_survived() {
     // A ring of lines does not fit into so small a file system: it is emptied as a rotation would.
     let recovered = eventually(PATIENCE, || {
         let is_there = read().windows(10).any(|window| window == b"/recovered");
-        fs::File::options().write(true).open(inside.join("access.log")).expect("the log").set_len(0).expect("truncate");
+        fs::File::options()
+            .write(true)
+            .open(inside.join("access.log"))
+            .expect("the log")
+            .set_len(0)
+            .expect("truncate");
         if !is_there {
             client.send(&request("GET", "/recovered", &[]));
             assert_eq!(client.response().status, 404);

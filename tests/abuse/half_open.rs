@@ -45,11 +45,16 @@ fn cable(state: &str) {
 #[ignore = "the test above runs it, in a network of its own"]
 fn in_a_network_of_its_own() {
     if std::env::var_os(INSIDE).is_none() {
-        return skip("half_open::in_a_network_of_its_own", "only where another test has made a network for it");
+        return skip(
+            "half_open::in_a_network_of_its_own",
+            "only where another test has made a network for it",
+        );
     }
     cable("up");
-    let tree = Tree::new(&[("a.txt", b"a"), ("huge.bin", &pattern(64 << 20)), ("tail.bin", &pattern(100_000))]);
-    let flags = ["--send-timeout", "2s", "--idle-timeout", "3s", "--header-timeout", "3s", "--body-timeout", "3s"];
+    let tree =
+        Tree::new(&[("a.txt", b"a"), ("huge.bin", &pattern(64 << 20)), ("tail.bin", &pattern(100_000))]);
+    let flags =
+        ["--send-timeout", "2s", "--idle-timeout", "3s", "--header-timeout", "3s", "--body-timeout", "3s"];
     let server = Server::start(&[&["-t", "2", "--linger-timeout", "1s"], &flags[..]].concat(), tree.root());
     let calm = Calm::of(&server, &["/a.txt", "/huge.bin", "/tail.bin"]);
     let crowd = |request: &[u8]| -> Vec<Client> {
@@ -76,7 +81,8 @@ fn in_a_network_of_its_own() {
     let start = Instant::now();
     let sockets = || server.process().sockets();
     let held = sockets();
-    let is_reaped = eventually(Duration::from_secs(10), || server.process().descriptors() == calm.descriptors);
+    let is_reaped =
+        eventually(Duration::from_secs(10), || server.process().descriptors() == calm.descriptors);
     let took = start.elapsed();
     assert!(is_reaped, "{} of {held} sockets are held after {took:?}", sockets());
     let counters = server.counters(WORKERS);
@@ -88,6 +94,9 @@ fn in_a_network_of_its_own() {
     assert_eq!(server.connect().get("/a.txt").content, b"a");
     report(
         "half-open peers",
-        &format!("{} connections without a cable were reaped after {took:.1?}, by sends, idle, heads, content {cut:?}", 4 * EACH),
+        &format!(
+            "{} connections without a cable were reaped after {took:.1?}, by sends, idle, heads, content {cut:?}",
+            4 * EACH
+        ),
     );
 }

@@ -59,7 +59,11 @@ fn check(address: SocketAddr, wanted: &[Wanted], seed: u64, is_over: &AtomicBool
             let first = random.below(file.content.len());
             let last = (first + random.below(30_000)).min(file.content.len() - 1);
             let response = client.get_with(file.name, &[&format!("Range: bytes={first}-{last}")]);
-            assert!(response.status == 206 && response.content == file.content[first..=last], "{}", file.name);
+            assert!(
+                response.status == 206 && response.content == file.content[first..=last],
+                "{}",
+                file.name
+            );
             bytes += response.content.len() as u64;
         }
     }
@@ -113,8 +117,14 @@ fn abuse(server: &Server, files: &Files, wanted: &[Wanted], span: Duration) -> (
     let address = server.address();
     let size = scaled(200, 1_000);
     std::thread::scope(|scope| {
-        let checkers: Vec<_> =
-            (1..3).map(|seed| scope.spawn({ let is_over = &is_over; move || check(address, wanted, seed, is_over) })).collect();
+        let checkers: Vec<_> = (1..3)
+            .map(|seed| {
+                scope.spawn({
+                    let is_over = &is_over;
+                    move || check(address, wanted, seed, is_over)
+                })
+            })
+            .collect();
         let attackers = [
             scope.spawn(|| crowd_in(address, size, &is_over, &acts)),
             scope.spawn(|| mutate(address, files, 5, &is_over, &acts)),
@@ -133,7 +143,7 @@ fn abuse(server: &Server, files: &Files, wanted: &[Wanted], span: Duration) -> (
 
 #[test]
 fn mixed_abuse_leaves_nothing_behind() {
-    let span = scaled(Duration::from_secs(14), Duration::from_secs(20 * 60));
+    let span = scaled(Duration::from_secs(8), Duration::from_secs(20 * 60));
     let _heavy = heavy();
     let (tree, files) = mutation::site();
     let wanted = wanted();
@@ -179,7 +189,6 @@ fn mixed_abuse_leaves_nothing_behind() {
 /// Waits until nobody is connected any more.
 #[track_caller]
 fn settle(server: &Server) {
-    let is_settled =
-        super::client::eventually(Duration::from_secs(20), || server.process().sockets() < 8);
+    let is_settled = super::client::eventually(Duration::from_secs(20), || server.process().sockets() < 8);
     assert!(is_settled, "{} sockets are left", server.process().sockets());
 }

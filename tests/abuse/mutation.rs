@@ -53,8 +53,20 @@ pub(crate) const FLAGS: [&str; 4] = ["-t", "2", "--clean-urls", "off"];
 /// Every file of the site by every name that the server keeps it under: as it is asked for, and under one name for all
 /// other spellings.
 pub(crate) const TARGETS: [&str; 14] = [
-    "/", "//", "/index.html", "//index.html", "/a.txt", "//a.txt", "/marker.txt", "//marker.txt", "/sub/", "//sub/",
-    "/sub/index.html", "//sub/index.html", "/long.bin", "//long.bin",
+    "/",
+    "//",
+    "/index.html",
+    "//index.html",
+    "/a.txt",
+    "//a.txt",
+    "/marker.txt",
+    "//marker.txt",
+    "/sub/",
+    "//sub/",
+    "/sub/index.html",
+    "//sub/index.html",
+    "/long.bin",
+    "//long.bin",
 ];
 
 /// All that comes back for a stream of bytes, sent in one piece or cut somewhere, to the end of the connection.
@@ -92,7 +104,11 @@ pub(crate) fn compare(stream: &[u8], received: &[u8], files: &Files) -> Result<V
     while let Some(verdict) = oracle::judge(stream, at, files) {
         if rest.is_empty() {
             let is_permitted = verdict.may_be_silent;
-            return if is_permitted { Ok(statuses) } else { Err(format!("no response at {at}: {verdict:?}")) };
+            return if is_permitted {
+                Ok(statuses)
+            } else {
+                Err(format!("no response at {at}: {verdict:?}"))
+            };
         }
         let head_end = rest.windows(4).position(|window| window == b"\r\n\r\n").ok_or("half a head")? + 4;
         let response = Response::parse(&rest[..head_end], date::now_s());
@@ -102,8 +118,7 @@ pub(crate) fn compare(stream: &[u8], received: &[u8], files: &Files) -> Result<V
         let permitted = verdict.answer.as_ref().filter(|answer| answer.statuses.contains(&status));
         // Whoever refuses what looks like a HEAD request may take it for one, or not.
         let may_be_bare = permitted.is_none() && stream[at..].trim_ascii_start().starts_with(b"HEAD ");
-        let to_head =
-            permitted.is_some_and(|answer| answer.to_head) || (may_be_bare && rest.is_empty());
+        let to_head = permitted.is_some_and(|answer| answer.to_head) || (may_be_bare && rest.is_empty());
         let length = usize::try_from(response.content_follows(to_head)).map_err(|error| error.to_string())?;
         let content = rest.get(..length).ok_or_else(|| format!("{status} with {length} bytes is cut off"))?;
         rest = &rest[length..];
@@ -118,7 +133,11 @@ pub(crate) fn compare(stream: &[u8], received: &[u8], files: &Files) -> Result<V
             }
         }
     }
-    if rest.is_empty() { Ok(statuses) } else { Err(format!("more than there may be: {}", rest.escape_ascii())) }
+    if rest.is_empty() {
+        Ok(statuses)
+    } else {
+        Err(format!("more than there may be: {}", rest.escape_ascii()))
+    }
 }
 
 /// Where the next request starts after a response that is permitted; none if the connection has rightly ended.
@@ -166,9 +185,10 @@ fn stream_of(seed: u64) -> (Vec<u8>, Option<usize>) {
 pub(crate) fn attempt(address: SocketAddr, files: &Files, seed: u64) -> Result<Vec<u16>, String> {
     let (stream, cut) = stream_of(seed);
     converse(address, &stream, cut)
-        .and_then(|received| compare(&stream, &received, files).map_err(|wrong| {
-            format!("{wrong}\nreceived {}", received.escape_ascii())
-        }))
+        .and_then(|received| {
+            compare(&stream, &received, files)
+                .map_err(|wrong| format!("{wrong}\nreceived {}", received.escape_ascii()))
+        })
         .map_err(|wrong| format!("seed {seed:#x}, cut at {cut:?}: {}\n{wrong}", stream.escape_ascii()))
 }
 
@@ -187,8 +207,8 @@ fn mutated_requests_are_answered_as_the_specifications_say() {
             if number >= count {
                 return (by_class, kept);
             }
-            let statuses =
-                attempt(server.address(), &files, SEED + number as u64).unwrap_or_else(|wrong| panic!("{wrong}"));
+            let statuses = attempt(server.address(), &files, SEED + number as u64)
+                .unwrap_or_else(|wrong| panic!("{wrong}"));
             by_class[usize::from(statuses.first().map_or(0, |status| status / 100))] += 1;
             kept += usize::from(statuses.len() > 1);
         }
@@ -207,7 +227,11 @@ fn mutated_requests_are_answered_as_the_specifications_say() {
         &format!(
             "{count} in {took:.1?}: {} × 2xx, {} × 3xx, {} × 4xx, {} × 5xx, {} without a word; the connection was kept after \
              {kept}; none wrong; all descriptors back after {back:.1?}",
-            sum(2), sum(3), sum(4), sum(5), sum(0)
+            sum(2),
+            sum(3),
+            sum(4),
+            sum(5),
+            sum(0)
         ),
     );
 }

@@ -58,6 +58,8 @@ fn beside_others(
 ) -> (usize, u64, Latencies) {
     const PARTS: usize = 20;
     let (mut acts, mut peak_bytes) = (0, 0);
+    // First everybody gets what fits into the buffers of the kernel; then they are slow.
+    settle(&site.server);
     let others = std::thread::scope(|scope| {
         let address = site.server.address();
         let others = scope.spawn(move || Latencies::of(address, "/small.txt", b"small", span));
@@ -80,6 +82,14 @@ fn beside_others(
         others.join().expect("clients who behave")
     });
     (acts, peak_bytes, others)
+}
+
+/// Waits until the server has nothing left to do.
+fn settle(server: &Server) {
+    let is_settled = super::client::eventually(Duration::from_secs(30), || {
+        server.process().processor_time_over(Duration::from_millis(100)) < Duration::from_millis(20)
+    });
+    assert!(is_settled, "the server does not come to rest");
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn attack(kind: Kind) {
     let logs = Tree::new(&[]);
     let log = logs.path("access.log");
     // Lines of one worker are in the order of its answers.
-    let server = Server::start(&["-t", "1", "--access-log", log.to_str().expect("a path in UTF-8")], tree.root());
+    let server =
+        Server::start(&["-t", "1", "--access-log", log.to_str().expect("a path in UTF-8")], tree.root());
     let Some(proxy) = Proxy::start(kind, server.address()) else {
         return skip(&test, "the proxy is not installed");
     };

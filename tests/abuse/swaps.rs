@@ -108,10 +108,15 @@ fn a_name_that_is_swapped_never_leads_out() {
         (swapper.join().expect("a swapper"), statuses)
     });
     let took = start.elapsed();
-    for seen in [("/name", 200), ("/name", 301), ("/name", 404), ("/deep/inner.txt", 200), ("/deep/inner.txt", 404)] {
+    for seen in
+        [("/name", 200), ("/name", 301), ("/name", 404), ("/deep/inner.txt", 200), ("/deep/inner.txt", 404)]
+    {
         assert!(statuses.contains_key(&seen), "{seen:?} was never the answer: {statuses:?}");
     }
     let is_back = super::client::eventually(Duration::from_secs(5), || server.process().sockets() < 8);
     assert!(is_back, "connections are left");
-    report("swap races", &format!("{tries} tries while names changed {swaps} times in {took:.1?}: {statuses:?}; no leak"));
+    report(
+        "swap races",
+        &format!("{tries} tries while names changed {swaps} times in {took:.1?}: {statuses:?}; no leak"),
+    );
 }

@@ -112,7 +112,7 @@ impl Reactor {
             self.resume(id);
         }
         // Behind a full batch there may be more events, and bytes that came in time among them.
-        if self.full_turns % FULL_TURNS_MAX == 0 {
+        if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
             while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
                 self.expire(index);
             }

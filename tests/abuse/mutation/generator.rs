@@ -5,9 +5,32 @@ use super::super::random::Random;
 const METHODS: [&str; 10] = ["GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "get", "FROB"];
 
 const TARGETS: [&str; 26] = [
-    "/", "/a.txt", "/a.txt", "/a.txt?q=1", "/sub/", "/sub", "/sub/index.html", "/long.bin", "/missing", "/%61.txt", "/./a.txt",
-    "/sub/../a.txt", "/../a.txt", "/%2e%2e/a.txt", "/a.txt/", "//a.txt", "/sub//index.html", "/a%00.txt", "/a%2", "/a.txt#x", "*",
-    "http://a/a.txt", "http://a", "HTTPS://a:80/sub/", "ftp://a/a.txt", "a:80",
+    "/",
+    "/a.txt",
+    "/a.txt",
+    "/a.txt?q=1",
+    "/sub/",
+    "/sub",
+    "/sub/index.html",
+    "/long.bin",
+    "/missing",
+    "/%61.txt",
+    "/./a.txt",
+    "/sub/../a.txt",
+    "/../a.txt",
+    "/%2e%2e/a.txt",
+    "/a.txt/",
+    "//a.txt",
+    "/sub//index.html",
+    "/a%00.txt",
+    "/a%2",
+    "/a.txt#x",
+    "*",
+    "http://a/a.txt",
+    "http://a",
+    "HTTPS://a:80/sub/",
+    "ftp://a/a.txt",
+    "a:80",
 ];
 
 const VERSIONS: [&str; 8] =
@@ -15,22 +38,66 @@ const VERSIONS: [&str; 8] =
 
 /// Lines that may stand in a head, rightly or not.
 const LINES: [&str; 54] = [
-    "Host: b", "host: a:80", "Host:", "Host : a", "Host: a b", "Host: [::1]:8080", "Host: a:99999", "Host: a@b", "Host: [::1",
-    "Connection: close", "Connection: keep-alive", "Connection: Keep-Alive, Upgrade", "Connection: x,close", "Connection: closed",
-    "Content-Length: 0", "Content-Length: 5", "Content-Length: 44", "Content-Length: +5", "Content-Length: 5, 5",
-    "Content-Length: 0x5", "Content-Length: 18446744073709551616", "Content-Length: 2000000", "Content-Length:", "Content-Length: -1",
-    "Content-Length : 5", "Content-Length\t: 5", "Content_Length: 5", "Transfer-Encoding: chunked", "Transfer-Encoding: Chunked",
-    "Transfer-Encoding: chunked, chunked", "Transfer-Encoding: identity", "Transfer-Encoding: gzip, chunked",
-    "Transfer-Encoding:\tchunked", "Transfer-Encoding: xchunked", "Transfer-Encoding : chunked", "Transfer-Encoding: \"chunked\"",
-    "Transfer-Encoding: chunked;a=b", "Transfer-Encoding:", "Transfer-Encoding: chun\u{0}ked", "X: y\rContent-Length: 5",
-    "X: y\nContent-Length: 5", " folded", "\tfolded: too", "Expect: 100-continue", "Expect: 200-ok", "Upgrade: h2c",
-    "Range: bytes=0-1", "Range: bytes=99999-", "If-None-Match: *", "If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT",
-    "Accept-Encoding: gzip;q=0", "no colon", ": no name", "\u{fc}ber: name",
+    "Host: b",
+    "host: a:80",
+    "Host:",
+    "Host : a",
+    "Host: a b",
+    "Host: [::1]:8080",
+    "Host: a:99999",
+    "Host: a@b",
+    "Host: [::1",
+    "Connection: close",
+    "Connection: keep-alive",
+    "Connection: Keep-Alive, Upgrade",
+    "Connection: x,close",
+    "Connection: closed",
+    "Content-Length: 0",
+    "Content-Length: 5",
+    "Content-Length: 44",
+    "Content-Length: +5",
+    "Content-Length: 5, 5",
+    "Content-Length: 0x5",
+    "Content-Length: 18446744073709551616",
+    "Content-Length: 2000000",
+    "Content-Length:",
+    "Content-Length: -1",
+    "Content-Length : 5",
+    "Content-Length\t: 5",
+    "Content_Length: 5",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: Chunked",
+    "Transfer-Encoding: chunked, chunked",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding:\tchunked",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding: \"chunked\"",
+    "Transfer-Encoding: chunked;a=b",
+    "Transfer-Encoding:",
+    "Transfer-Encoding: chun\u{0}ked",
+    "X: y\rContent-Length: 5",
+    "X: y\nContent-Length: 5",
+    " folded",
+    "\tfolded: too",
+    "Expect: 100-continue",
+    "Expect: 200-ok",
+    "Upgrade: h2c",
+    "Range: bytes=0-1",
+    "Range: bytes=99999-",
+    "If-None-Match: *",
+    "If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT",
+    "Accept-Encoding: gzip;q=0",
+    "no colon",
+    ": no name",
+    "\u{fc}ber: name",
 ];
 
 /// Bytes that mean something to somebody.
 const BYTES: [u8; 20] = [
-    b'\r', b'\n', 0, b' ', b'\t', b':', b';', b',', b'%', b'/', b'.', b'?', b'#', 0x7f, 0x80, 0xff, b'0', b'"', b'\\', 0x0b,
+    b'\r', b'\n', 0, b' ', b'\t', b':', b';', b',', b'%', b'/', b'.', b'?', b'#', 0x7f, 0x80, 0xff, b'0',
+    b'"', b'\\', 0x0b,
 ];
 
 const CONTENTS: [&str; 10] = [
@@ -56,8 +123,10 @@ struct Parts {
 impl Parts {
     /// One that is right more often than not.
     fn new(random: &mut Random) -> Self {
-        let version = if random.once_in(6) { random.pick(&VERSIONS) } else { "HTTP/1.1" };
-        let first = format!("{} {} {version}", random.pick(&METHODS), random.pick(&TARGETS));
+        let version = if random.once_in(12) { random.pick(&VERSIONS) } else { "HTTP/1.1" };
+        let method = if random.once_in(3) { random.pick(&METHODS) } else { "GET" };
+        let target = if random.once_in(3) { random.pick(&TARGETS) } else { random.pick(&TARGETS[..8]) };
+        let first = format!("{method} {target} {version}");
         let mut parts = Self { first, lines: vec!["Host: oneloop.test".into()], content: String::new() };
         for name in ["User-Agent: abuse/1", "Accept: */*", "Accept-Encoding: gzip, br"] {
             if random.once_in(3) {
@@ -128,17 +197,18 @@ fn scratch(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// A request after up to four mutations.
+/// A request after up to three mutations.
 pub(super) fn mutated(random: &mut Random) -> Vec<u8> {
     let mut parts = Parts::new(random);
-    for _ in 0..random.below(3) {
+    for _ in 0..random.below(2) {
         parts.mutate(random);
     }
     let mut bytes = parts.bytes();
     if random.once_in(20) {
         bytes.splice(0..0, *b"\r\n");
     }
-    for _ in 0..random.below(3) {
+    let scratches = 2 + random.below(2);
+    for _ in 0..random.below(scratches) {
         scratch(&mut bytes, random);
         if bytes.is_empty() {
             break;

@@ -60,8 +60,7 @@ fn skipped(bytes: &[u8]) -> Option<After> {
             break;
         }
         let colon = field.iter().position(|&byte| byte == b':')?;
-        let is_name =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         if colon == 0 || !field[..colon].iter().all(is_name) || !is_text(&field[colon..]) {
             return None;
         }

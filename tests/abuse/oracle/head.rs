@@ -1,6 +1,8 @@
 //! Request heads: what is wrong with one, and what one that is right permits.
 
-use super::{After, Answer, CONTENT_BYTES_MAX, FIELDS_MAX, Files, Place, TARGET_BYTES_MAX, Verdict, chunks, path};
+use super::{
+    After, Answer, CONTENT_BYTES_MAX, FIELDS_MAX, Files, Place, TARGET_BYTES_MAX, Verdict, chunks, path,
+};
 
 /// RFC 9110 §5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
@@ -31,7 +33,8 @@ pub(super) fn faults(head: &[u8]) -> Vec<u16> {
     faults.extend(request_line_faults(lines[0]));
     for line in &lines[1..] {
         // No colon, white space before it or at the start of the line: RFC 9112 §5.1, §5.2.
-        let is_field = line.iter().position(|&byte| byte == b':').is_some_and(|colon| is_token(&line[..colon]));
+        let is_field =
+            line.iter().position(|&byte| byte == b':').is_some_and(|colon| is_token(&line[..colon]));
         if !is_field {
             faults.push(400);
         }

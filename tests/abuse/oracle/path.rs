@@ -31,7 +31,8 @@ pub(super) fn form<'a>(method: &[u8], target: &'a [u8]) -> Form<'a> {
         return if method == b"OPTIONS" { accepted(None) } else { refused };
     }
     let lower = target.to_ascii_lowercase();
-    let Some(length) = ["http://", "https://"].iter().find(|&&scheme| lower.starts_with(scheme.as_bytes())) else {
+    let Some(length) = ["http://", "https://"].iter().find(|&&scheme| lower.starts_with(scheme.as_bytes()))
+    else {
         return refused;
     };
     let rest = &target[length.len()..];

@@ -81,7 +81,8 @@ impl Proxy {
 
     /// What it is.
     pub(super) fn version(&self) -> String {
-        let output = Command::new(program(self.kind).expect("it was there")).arg("-v").output().expect("a version");
+        let output =
+            Command::new(program(self.kind).expect("it was there")).arg("-v").output().expect("a version");
         let text = [output.stdout, output.stderr].concat();
         let first = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
         let words: Vec<&str> = first.split(' ').take(3).collect();
