@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, request};
@@ -101,7 +102,7 @@ fn mutate(address: SocketAddr, files: &Files, seed: u64, is_over: &AtomicBool, a
     while !is_over.load(Ordering::Relaxed) {
         seed += 1;
         mutation::attempt(address, files, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             let mut client = Client::connect(address);
             client.send_to_deaf(&request("GET", "/wanted/large.bin", &[]));
             reset(client.into_stream());
@@ -130,7 +131,7 @@ fn abuse(server: &Server, files: &Files, wanted: &[Wanted], span: Duration) -> (
             scope.spawn(|| mutate(address, files, 5, &is_over, &acts)),
         ];
         let start = Instant::now();
-        while start.elapsed() < span && !checkers.iter().any(|thread| thread.is_finished()) {
+        while start.elapsed() < span && !checkers.iter().any(ScopedJoinHandle::is_finished) {
             std::thread::sleep(Duration::from_millis(50));
         }
         is_over.store(true, Ordering::Relaxed);

@@ -149,10 +149,9 @@ fn next(
     at: usize,
 ) -> Result<Option<usize>, String> {
     let status = response.status;
-    if let Some(expected) = answer.content.as_ref().filter(|_| status == 200 && !answer.to_head) {
-        if content != expected {
-            return Err(format!("another content at {at}: {}", content.escape_ascii()));
-        }
+    let expected = answer.content.as_ref().filter(|_| status == 200 && !answer.to_head);
+    if expected.is_some_and(|expected| content != expected) {
+        return Err(format!("another content at {at}: {}", content.escape_ascii()));
     }
     match answer.after.next {
         None => Ok(None),

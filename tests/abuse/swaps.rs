@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -99,7 +100,7 @@ fn a_name_that_is_swapped_never_leads_out() {
     let (swaps, statuses) = std::thread::scope(|scope| {
         let swapper = scope.spawn(|| swap(&tree, &is_over));
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
-        let all: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        let all: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
         is_over.store(true, Ordering::Relaxed);
         let mut statuses = BTreeMap::<(&str, u16), usize>::new();
         for (key, count) in all.into_iter().flat_map(|result| result.expect("no leak")) {
