@@ -151,11 +151,11 @@ fn mixed_abuse_leaves_nothing_behind() {
     for file in &wanted {
         tree.write(&file.name[1..], &file.content);
     }
-    let flags = ["--header-timeout", "4s", "--send-timeout", "6s", "--access-log", "/dev/null"];
+    let flags = ["--header-timeout", "2s", "--send-timeout", "3s", "--access-log", "/dev/null"];
     let server = Server::start(&[&mutation::FLAGS[..], &flags].concat(), tree.root());
     let targets: Vec<&str> = wanted.iter().map(|file| file.name).chain(mutation::TARGETS).collect();
     // What pools and caches hold after a little of everything is what they will hold.
-    abuse(&server, &files, &wanted, span / 4);
+    abuse(&server, &files, &wanted, scaled(Duration::from_secs(4), Duration::from_secs(5 * 60)));
     settle(&server);
     let calm = Calm::of(&server, &targets);
     let (requests, bytes, acts) = abuse(&server, &files, &wanted, span);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::crowd::Crowd;
 use super::pace::{Calm, FLOOR, Latencies};
+use super::process::this_thread_waited_for_processor;
 use super::scale::{report, scaled};
-use super::schedule::heavy;
+use super::schedule::{heavy, skip};
 use super::server::Server;
 use super::tree::Tree;
 
@@ -53,6 +54,61 @@ fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBoo
     attack
 }
 
+/// Others before an attack, during it and after it.
+struct Round {
+    before: Latencies,
+    during: Latencies,
+    after: Latencies,
+    attack: Attack,
+    /// How long server and stopwatch were ready to run while the processors ran others, during the attack.
+    starved: Duration,
+}
+
+impl Round {
+    fn new(server: &Server, calm: &Calm, size: usize, span: Duration) -> Self {
+        let others = || Latencies::of(server.address(), "/index.html", CONTENT, span);
+        let before = others();
+        let (is_ready, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (during, attack, starved) = std::thread::scope(|scope| {
+            let attacker = scope.spawn(|| drip(server, size, &is_ready, &is_over));
+            while !is_ready.load(Ordering::Acquire) {
+                assert!(!attacker.is_finished(), "no attack");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let starved = || server.process().waited_for_processor() + this_thread_waited_for_processor();
+            let starved_before = starved();
+            let during = others();
+            let starved = starved() - starved_before;
+            is_over.store(true, Ordering::Release);
+            (during, attacker.join().expect("an attacker"), starved)
+        });
+        calm.expect_back(server, Duration::from_secs(10));
+        Self { before, during, after: others(), attack, starved }
+    }
+
+    /// Half of what others may notice: the better of the calm before and the one after.
+    fn calm_p99(&self) -> Duration {
+        self.before.percentile(99).min(self.after.percentile(99))
+    }
+
+    fn shown(&self) -> String {
+        format!(
+            "{} connections dripped {} bytes, {} were cut; {} requests beside it {}; calm before {}, after {}; all descriptors \
+             back; {:.0?} without a processor",
+            self.attack.open,
+            self.attack.drops,
+            self.attack.cut,
+            self.during.count(),
+            self.during.shown(),
+            self.before.shown(),
+            self.after.shown(),
+            self.starved,
+        )
+    }
+}
+
+/// A round in which the server waited for a processor says nothing of it; one in which others waited for the server
+/// does.
 #[test]
 fn slowloris_is_not_noticed_by_others() {
     let (size, span) = scaled((1_000, Duration::from_secs(2)), (5_000, Duration::from_secs(30)));
@@ -60,35 +116,18 @@ fn slowloris_is_not_noticed_by_others() {
     let tree = Tree::new(&[("index.html", CONTENT)]);
     let server = Server::start(&["-t", "2", "--header-timeout", "8s"], tree.root());
     let calm = Calm::of(&server, &["/index.html"]);
-    let mut lines = Vec::new();
-    for _ in 0..ROUNDS {
-        let before = Latencies::of(server.address(), "/index.html", CONTENT, span);
-        let (is_ready, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (during, attack) = std::thread::scope(|scope| {
-            let attacker = scope.spawn(|| drip(&server, size, &is_ready, &is_over));
-            while !is_ready.load(Ordering::Acquire) {
-                assert!(!attacker.is_finished(), "no attack");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            let during = Latencies::of(server.address(), "/index.html", CONTENT, span);
-            is_over.store(true, Ordering::Release);
-            (during, attacker.join().expect("an attacker"))
-        });
-        assert!(attack.open >= size * 9 / 10, "only {} connections at once", attack.open);
-        let back = calm.expect_back(&server, Duration::from_secs(10));
-        lines.push(format!(
-            "{} connections dripped {} bytes, {} were cut; {} requests, calm {}; during {}; all descriptors back after \
-             {back:.1?}",
-            attack.open,
-            attack.drops,
-            attack.cut,
-            during.count(),
-            before.shown(),
-            during.shown(),
-        ));
-        if during.percentile(99) <= (2 * before.percentile(99)).max(FLOOR) {
-            return report("slowloris", &lines[lines.len() - 1]);
+    let mut noticed = Vec::new();
+    for _ in 0..scaled(2, ROUNDS) {
+        let round = Round::new(&server, &calm, size, span);
+        assert!(round.attack.open >= size * 9 / 10, "only {} connections at once", round.attack.open);
+        report("slowloris", &round.shown());
+        if round.during.percentile(99) <= (2 * round.calm_p99()).max(FLOOR) {
+            return;
+        }
+        if round.starved <= span / 100 {
+            noticed.push(round.shown());
         }
     }
-    panic!("others notice it: {lines:#?}");
+    assert!(noticed.is_empty(), "others notice it: {noticed:#?}");
+    skip("slowloris::slowloris_is_not_noticed_by_others", "too busy a machine for the stopwatch");
 }
