@@ -11,7 +11,7 @@ use rustix::time::Timespec;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Connections opened in a row before the others are looked after.
-const BURST: usize = 64;
+const BURST: usize = 512;
 
 /// A member of a crowd.
 pub(crate) struct Member {

@@ -17,7 +17,7 @@ const ROUNDS: usize = 4;
 
 /// How an attack went.
 struct Attack {
-    /// Connections at once, at least, while it was measured.
+    /// Connections at once, on average.
     open: usize,
     /// Bytes dripped, one at a time.
     drops: usize,
@@ -33,7 +33,8 @@ fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBoo
     let start = b"GET /index.html HTTP/1.1\r\nHost: oneloop.test\r\nX-Slow: ";
     crowd.fill_up(None, start);
     is_ready.store(true, Ordering::Release);
-    let mut attack = Attack { open: size, drops: 0, cut: 0 };
+    let mut attack = Attack { open: 0, drops: 0, cut: 0 };
+    let (mut open, mut looks) = (size, 1);
     let mut due = Instant::now();
     for part in 0.. {
         if is_over.load(Ordering::Acquire) {
@@ -46,9 +47,10 @@ fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBoo
         due += Duration::from_secs(2) / 40;
         crowd.look(due.saturating_duration_since(Instant::now()));
         crowd.fill(None, start);
-        attack.open = attack.open.min(crowd.open());
+        (open, looks) = (open + crowd.open(), looks + 1);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
+    attack.open = open / looks;
     attack.cut = crowd.total.closed + crowd.total.reset;
     crowd.leave();
     attack
