@@ -59,8 +59,10 @@ fn who_was_active_is_not_cut_because_the_server_stood_still() {
     let _timed = timed();
     let content = pattern(FILE_BYTES);
     let tree = Tree::new(&[("a.txt", b"a"), ("large.bin", &content)]);
+    // Long enough for so many to come before the server stands still.
+    let timeout = scaled("1500ms", "5s");
     let timeouts = ["--header-timeout", "--idle-timeout", "--send-timeout", "--body-timeout"];
-    let flags: Vec<&str> = timeouts.into_iter().flat_map(|flag| [flag, "1500ms"]).collect();
+    let flags: Vec<&str> = timeouts.into_iter().flat_map(|flag| [flag, timeout]).collect();
     let server = Server::start(&[&["-t", "2"], &flags[..]].concat(), tree.root());
     let calm = Calm::of(&server, &["/a.txt", "/large.bin"]);
     let mut reader = Client::connect_with_window(server.address(), 64 << 10);

@@ -16,6 +16,13 @@ use super::tree::Tree;
 /// Mounts a small file system on its first argument, in a namespace of its own, and becomes the rest.
 const MOUNT: &str = "mount -t tmpfs -o size=256k none \"$0\" && exec \"$@\"";
 
+/// Whether a program can be started in that way here.
+fn works(wrapper: &[&str]) -> bool {
+    let mut probe = Command::new(wrapper[0]);
+    let probe = probe.args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
+    probe.is_ok_and(|status| status.success())
+}
+
 #[test]
 fn a_full_disk_under_the_log_is_survived() {
     let test = "full_disk::a_full_disk_under_the_log_is_survived";
@@ -25,9 +32,7 @@ fn a_full_disk_under_the_log_is_survived() {
     let logs = tempfile::tempdir().expect("a temporary directory");
     let at = logs.path().to_str().expect("a path in UTF-8");
     let wrapper = ["unshare", "--mount", "sh", "-c", MOUNT, at];
-    let mut probe = Command::new(wrapper[0]);
-    let probe = probe.args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
+    if !works(&wrapper) {
         return skip(test, "no mount namespace");
     }
     let log = logs.path().join("access.log");
