@@ -264,6 +264,7 @@ impl Server {
                 send_timeouts = counters.send_timeouts.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
+                failures = counters.failures.get(),
                 proxy_refusals = counters.proxy_refusals.get(),
                 crowd_refusals = counters.crowd_refusals.get(),
                 rate_refusals = counters.rate_refusals.get(),

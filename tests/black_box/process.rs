@@ -117,6 +117,13 @@ impl Process {
         self.directory.join("task").join(self.thread(name))
     }
 
+    /// State of its first thread: `Z` once the process has ended but for threads that the kernel holds.
+    #[allow(dead_code, reason = "only the abuse needs it")]
+    pub(crate) fn main_thread_state(&self) -> char {
+        let stat = fs::read_to_string(self.directory.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
+    }
+
     /// Descriptors it holds now.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.directory.join("fd")).expect("fd").count()

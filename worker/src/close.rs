@@ -73,7 +73,8 @@ impl CloseReason {
             Self::DisplacedIdle => &counters.displaced_idle,
             Self::DisplacedUnfinished => &counters.displaced_unfinished,
             Self::TruncatedFile => &counters.truncated_files,
-            Self::Finished | Self::Peer | Self::Draining | Self::Failed => return,
+            Self::Failed => &counters.failures,
+            Self::Finished | Self::Peer | Self::Draining => return,
         };
         counter.increment();
     }

@@ -50,6 +50,8 @@ pub struct Counters {
     pub linger_timeouts: Counter,
     /// Connections reset because a file changed while it was being sent.
     pub truncated_files: Counter,
+    /// Connections reset because the kernel failed us, not the peer: a file could not be read, or not in time.
+    pub failures: Counter,
     /// Connections closed because they did not begin with a header of the PROXY protocol, or might not.
     pub proxy_refusals: Counter,
     /// Connections refused because their client had as many as allowed.

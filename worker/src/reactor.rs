@@ -29,6 +29,10 @@ use crate::wheel::Wheel;
 
 /// The token of the worker's waker; no connection has it.
 pub const WAKER: Token = Token(usize::MAX);
+/// Events taken from the kernel at once, for one turn.
+pub const EVENTS_MAX: usize = 1024;
+/// Turns in a row with as many events as that which may put deadlines off: enough to hear of every connection once.
+const FULL_TURNS_MAX: u32 = 64;
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
 const ADOPTIONS_MAX: u32 = 256;
 /// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
@@ -59,6 +63,8 @@ pub struct Reactor {
     has_more_news: bool,
     /// Which connections can be spared first, of each kind.
     spare: [(Spare, Ranking); 2],
+    /// Turns in a row that were given [`EVENTS_MAX`] events.
+    full_turns: u32,
     cx: Context,
     registry: Registry,
 }
@@ -75,6 +81,7 @@ impl Reactor {
             news: None,
             has_more_news: false,
             spare: [Spare::Idle, Spare::Unfinished].map(|kind| (kind, Ranking::default())),
+            full_turns: 0,
             cx,
             registry,
         }
@@ -104,6 +111,7 @@ impl Reactor {
         shard: &mut Shard,
     ) {
         self.cx.clock.advance();
+        self.full_turns = if events.size_hint().0 < EVENTS_MAX { 0 } else { self.full_turns.wrapping_add(1) };
         for event in events.filter(|event| event.token() != WAKER) {
             if !shard.note(event.token()) {
                 self.dispatch(event);
@@ -113,8 +121,11 @@ impl Reactor {
         self.adopt_all(receiver);
         shard.accept(|accepted| self.adopt(accepted));
         self.run();
-        while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
-            self.expire(index);
+        // Behind a full batch there may be more events, and bytes that came in time among them.
+        if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
+            while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
+                self.expire(index);
+            }
         }
         self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();

@@ -29,7 +29,7 @@ use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::overload;
-use crate::reactor::{Reactor, WAKER};
+use crate::reactor::{EVENTS_MAX, Reactor, WAKER};
 use crate::room::Room;
 use crate::roots::Successor;
 use crate::settings::{Settings, SiteSettings};
@@ -39,8 +39,6 @@ use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Patience, Root};
 use crate::threads::ThreadKind;
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 1024;
 /// More failures than this within [`FAILURE_WINDOW`] are no accident: the worker rests before it goes on, so that
 /// it does not burn a processor.
 const FAILURES_MAX: usize = 5;
@@ -337,14 +335,14 @@ impl Worker {
     }
 }
 
-/// A signal may end the wait early; then there are no events, and the loop goes round once for nothing.
-fn poll(poll: &mut Poll, events: &mut Events, timeout_ms: Option<u64>) -> io::Result<()> {
-    match poll.poll(events, timeout_ms.map(Duration::from_millis)) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            events.clear();
-            Ok(())
+/// A signal may end the wait early, and so does standing still, as after SIGSTOP or in the freezer of a container.
+/// Deadlines may have passed meanwhile, so there is a second look for what came in time.
+fn poll(poll: &mut Poll, events: &mut Events, mut timeout_ms: Option<u64>) -> io::Result<()> {
+    loop {
+        match poll.poll(events, timeout_ms.map(Duration::from_millis)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => timeout_ms = Some(0),
+            polled => return polled,
         }
-        polled => polled,
     }
 }
 
