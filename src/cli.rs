@@ -22,7 +22,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use access::{Access, TrustField, Trusted};
-pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definition};
+pub(crate) use command::{ClientAddress, Command, Healthcheck, Man, Manifest, Request, definition};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
 pub(crate) use rules::Rules;

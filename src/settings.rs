@@ -14,6 +14,7 @@ use std::time::Duration;
 use acceptor::Address;
 use protocol::Limits;
 use worker::Deadlines;
+use worker::gate::GateSettings;
 use worker::log_writer::Destination;
 
 use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
@@ -106,7 +107,7 @@ impl Settings {
         let listen = addresses(&forms(cli))?;
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
-        let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+        let gate = gate(cli)?;
         let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
@@ -145,6 +146,11 @@ pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Resu
     let workers = workers(cli, machine);
     let listeners = forms(cli).iter().map(|form| descriptors(form, is_sharded(cli), workers)).sum();
     Budget::new(cli, machine, workers, listeners, has_access_log)
+}
+
+/// Who may ask, if not everybody.
+pub(crate) fn gate(cli: &Cli) -> Result<Option<GateSettings>, SettingsError> {
+    access::gate(&cli.access).map_err(SettingsError::Users)
 }
 
 /// What a worker is told, whatever processor it is bound to and whoever may ask.

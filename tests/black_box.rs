@@ -55,6 +55,7 @@ mod black_box {
     mod deadlines;
     mod descriptors;
     mod downloads;
+    mod explaining;
     mod fairness;
     mod idle;
     mod listing_work;

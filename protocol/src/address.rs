@@ -135,12 +135,23 @@ impl AccessList {
     /// entry says: who allows some denies all others, who denies some allows all others.
     #[must_use]
     pub fn access(&self, address: IpAddr) -> Access {
-        let entry = self.0.iter().find(|(_, cidr)| cidr.contains(address));
-        match (entry, self.0.last()) {
+        match (self.entry(address), self.0.last()) {
             (Some(&(access, _)), _) => access,
             (None, Some((Access::Allow, _))) => Access::Deny,
             (None, _) => Access::Allow,
         }
+    }
+
+    /// The first entry that is about the address: the one that decides.
+    #[must_use]
+    pub fn entry(&self, address: IpAddr) -> Option<&(Access, Cidr)> {
+        self.0.iter().find(|(_, cidr)| cidr.contains(address))
+    }
+
+    /// Whether it says nothing of anybody.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

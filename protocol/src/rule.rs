@@ -17,6 +17,8 @@
 mod cycle;
 mod parse;
 
+use std::fmt;
+
 use crate::target::{self, DecodedPath};
 
 pub use cycle::{Loop, find_loop};
@@ -38,6 +40,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Rule {
     action: Action,
+    /// As it was written.
+    text: Box<str>,
     pattern: Pattern,
     template: Template,
 }
@@ -90,6 +94,12 @@ impl<'p> Captures<'p> {
     }
 }
 
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Rule {
     /// Compiles a rule from a pattern, as `/old/*`, to a target, as `/new/$1`.
     ///
@@ -98,7 +108,7 @@ impl Rule {
     pub fn new(action: Action, from: &str, to: &str) -> Result<Self, RuleError> {
         let (pattern, names) = parse::pattern(from)?;
         let template = parse::template(to, action, &names)?;
-        Ok(Self { action, pattern, template })
+        Ok(Self { action, text: format!("{from}={to}").into(), pattern, template })
     }
 
     /// What becomes of a request that it is about.

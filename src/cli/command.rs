@@ -4,7 +4,9 @@
 //! the same variables that the server does.
 
 use std::ffi::OsString;
+use std::net::{AddrParseError, IpAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -50,6 +52,25 @@ pub(crate) struct Request {
     /// A field of the request; may be repeated. Only Host is sent besides
     #[arg(short = 'H', long = "request-header", value_name = "NAME: VALUE", value_parser = parse_field)]
     pub(crate) fields: Vec<String>,
+
+    /// Who asks: an address, or unix for somebody who comes through a Unix socket
+    #[arg(long, value_name = "ADDR|unix", default_value = "127.0.0.1")]
+    pub(crate) client: ClientAddress,
+}
+
+/// Where a request comes from. The variants carry no doc comments, since clap would turn them into help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAddress {
+    Ip(IpAddr),
+    Unix,
+}
+
+impl FromStr for ClientAddress {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Ip) }
+    }
 }
 
 /// Who is asked whether it is well.

@@ -76,6 +76,37 @@ fn an_application_takes_over_where_a_browser_navigates() {
 }
 
 #[test]
+fn what_depends_on_whether_somebody_navigates_says_so() {
+    let tree = Tree::new(&[("index.html", b"app"), ("a.txt", b"a")]);
+    for page in [false, true] {
+        if page {
+            tree.write("404.html", b"lost");
+        }
+        let server = Server::start(&["--spa", "-t", "1"], tree.root());
+        let mut client = server.connect();
+        for _ in 0..2 {
+            let shown = client.get_with("/users/42", &["Accept: text/html"]);
+            let condition = format!("If-None-Match: {}", shown.etag());
+            let unchanged = client.get_with("/users/42", &["Accept: text/html", &condition]);
+            let missing = client.get_with("/users/42", &["Accept: */*"]);
+            assert_eq!((shown.status, unchanged.status, missing.status), (200, 304, 404));
+            for response in [&shown, &unchanged, &missing] {
+                assert!(response.varies_by("Accept") && response.varies_by("Sec-Fetch-Mode"), "{response:?}");
+            }
+            // What is there is there for all.
+            for target in ["/", "/index.html", "/a.txt"] {
+                let found = client.get_with(target, &["Accept: text/html"]);
+                assert_eq!((found.status, found.field("Vary")), (200, None), "{target}");
+            }
+            let refused = client.exchange(&request("POST", "/users/42", &[]));
+            assert_eq!((refused.status, refused.field("Vary")), (405, None));
+        }
+    }
+    let server = Server::start(&[], tree.root());
+    assert_eq!(server.connect().get("/nothing").field("Vary"), None);
+}
+
+#[test]
 fn an_error_has_the_page_that_was_written_for_it() {
     let tree = Tree::new(&[("404.html", b"<p>lost"), ("405.html", b"<p>no"), ("a.txt", b"a")]);
     let server = Server::start(&["--error-page", "405=405.html"], tree.root());

@@ -25,7 +25,7 @@ use crate::errands::ErrandId;
 use crate::gate::Verification;
 use crate::site::directory::Enumeration;
 use crate::site::making::{Making, Unmade};
-use crate::site::opening::{Opened, Opening};
+use crate::site::opening::{Opened, OpenedFiles, Opening};
 use crate::site::representation::Representation;
 use crate::throttle;
 pub use window::Window;
@@ -120,7 +120,7 @@ pub enum Outcome {
     /// A path was opened, or refused.
     Opened(Box<Opening>, Result<Opened, Status>),
     /// A directory was listed, or refused.
-    Listed(Box<Enumeration>, Result<Box<Representation>, Status>),
+    Listed(Box<Enumeration>, Result<Box<OpenedFiles>, Status>),
     /// A representation was made, or could not be.
     Made(Box<Making>, Result<Box<Representation>, Unmade>),
     /// A password was verified: whether it is right.
@@ -310,28 +310,20 @@ impl Task {
             Self::Open(mut opening) => {
                 let mut opened = opening.run();
                 if let Ok(Opened::Files(files)) = &mut opened {
-                    for representation in &mut files.representations {
-                        representation.leave_closing_to(helpers);
-                    }
+                    files.leave_closing_to(helpers);
                 }
                 Outcome::Opened(opening, opened)
             }
             Self::List(enumeration) => {
-                let listed = enumeration.run().map(|mut listed| {
-                    listed.leave_closing_to(helpers);
-                    Box::new(listed)
-                });
-                Outcome::Listed(enumeration, listed)
+                let mut listed = enumeration.run();
+                if let Ok(files) = &mut listed {
+                    files.leave_closing_to(helpers);
+                }
+                Outcome::Listed(enumeration, listed.map(Box::new))
             }
             Self::Make(making) => {
-                let made = making.run().inspect_err(|error| match error {
-                    Unmade::Never(_) => {
-                        let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
-                        tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
-                    }
-                    Unmade::NotNow(_) => throttle::FILES.error(error, "cannot code or decode a file for now"),
-                });
-                Outcome::Made(making, made.map(Box::new))
+                let made = making.run().map(Box::new);
+                Outcome::Made(making, made)
             }
             Self::Verify(verification) => {
                 let is_right = verification.run();
@@ -444,6 +436,7 @@ mod tests {
                 media_type: "text/plain".into(),
                 fields: bytes::Bytes::new(),
                 tags: TagPolicy::default(),
+                written: None,
             };
             let making = Making {
                 key: Box::default(),

@@ -17,6 +17,7 @@ use protocol::field::RareName;
 use protocol::{Fields, RequestHead, Status, cors};
 use sha2::{Digest as _, Sha256};
 
+use crate::decision::{self, decided};
 use crate::handoff::Peer;
 use crate::users::{CREDENTIALS_BYTES_MAX, Roll};
 
@@ -156,14 +157,44 @@ impl Gate {
         now_ms: u64,
     ) -> Verdict {
         let client = self.client(peer, Some(&head.fields));
+        // What was verified meanwhile was told before.
+        if is_verified.is_none() && decision::is_told() {
+            self.tell_client(peer, client);
+        }
         if client.is_some_and(|client| self.settings.access.access(client) == Access::Deny) {
             return Verdict::Refuse(Status::Forbidden);
         }
+        if self.settings.users.is_none() {
+            return Verdict::Pass;
+        }
         // A browser asks for permission before it sends a password.
-        if self.settings.users.is_none() || cors::preflight(head).is_some() {
+        if cors::preflight(head).is_some() {
+            decided!("password", "a preflight needs none");
             return Verdict::Pass;
         }
         self.judge_password(&head.fields, is_verified, now_ms)
+    }
+
+    /// Tells whose request it is, and what its address is worth.
+    #[cold]
+    fn tell_client(&self, peer: Peer, client: Option<IpAddr>) {
+        let Some(client) = client else {
+            decided!("client", "local, through a Unix socket");
+            return;
+        };
+        match peer.ip() {
+            Some(ip) if ip == client => decided!("client", "{client}"),
+            Some(ip) => decided!("client", "{client}, as {ip} says, which is trusted"),
+            None => decided!("client", "{client}, as somebody says through a Unix socket, which is trusted"),
+        }
+        let access = &self.settings.access;
+        match (access.entry(client), access.access(client)) {
+            (Some((Access::Allow, cidr)), _) => decided!("access", "let in, as {cidr} is"),
+            (Some((Access::Deny, cidr)), _) => decided!("access", "refused, as {cidr} is"),
+            (None, _) if access.is_empty() => {}
+            (None, Access::Allow) => decided!("access", "let in, as it is of no network that is refused"),
+            (None, Access::Deny) => decided!("access", "refused, as it is of no network that is let in"),
+        }
     }
 
     fn judge_password(&mut self, fields: &Fields<'_>, is_verified: Option<bool>, now_ms: u64) -> Verdict {
@@ -174,20 +205,32 @@ impl Gate {
         let (Some(authorization), Some(roll)) =
             (fields.find_only(RareName::Authorization), &self.settings.users)
         else {
+            decided!("password", "none was sent: asked for");
             return challenge();
         };
         let digest = self.known.digest(authorization, roll.generation());
         match is_verified {
-            Some(true) => return Verdict::Pass,
-            Some(false) => return challenge(),
-            None if self.known.has(&digest, now_ms) => return Verdict::Pass,
+            Some(true) => {
+                decided!("password", "right");
+                return Verdict::Pass;
+            }
+            Some(false) => {
+                decided!("password", "wrong: asked for again");
+                return challenge();
+            }
+            None if self.known.has(&digest, now_ms) => {
+                decided!("password", "right, as it was lately");
+                return Verdict::Pass;
+            }
             None => {}
         }
         // What names nobody needs no helper to be wrong.
         if authorization::basic(authorization, &mut [0; CREDENTIALS_BYTES_MAX]).is_err() {
+            decided!("password", "malformed: asked for again");
             return challenge();
         }
         if Arc::strong_count(&self.turns) > VERIFICATIONS_MAX {
+            decided!("password", "too many are being verified");
             return Verdict::Refuse(Status::ServiceUnavailable);
         }
         let (authorization, roll, turn) = (authorization.into(), Arc::clone(roll), Arc::clone(&self.turns));

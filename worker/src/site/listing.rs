@@ -25,6 +25,8 @@ mod style;
 mod text;
 mod view;
 
+use std::fmt;
+
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Fields, Status, accept, date};
 use sha2::{Digest, Sha256};
@@ -48,6 +50,15 @@ pub enum Format {
     Html,
     /// For programs: an array of objects.
     Json,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Html => "HTML",
+            Self::Json => "JSON",
+        })
+    }
 }
 
 /// Which formats there are.

@@ -2,19 +2,19 @@
 //! may have to be gone by a helper thread. Everything in here can be sent to one.
 
 use std::ffi::CStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
+use protocol::http1::encode;
+use protocol::{Status, accept};
 use rustix::fs::Stat;
 
 use super::digest::TagPolicy;
 use super::fields::{Paths, is_digested};
 use super::heads::{Description, Origin, Role};
-use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
+use super::making::{self, Recipe};
 use super::manifest::Listed;
 use super::plan::Plan;
 use super::release::Release;
@@ -22,6 +22,8 @@ use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
 use super::resource::Resource;
+pub use super::wanted::Wanted;
+use crate::cold::Helpers;
 use crate::decision::decided;
 
 /// What was opened.
@@ -35,27 +37,6 @@ pub enum Opened {
     Directory,
 }
 
-/// What a path is to name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// A file.
-    File,
-    /// A directory with an index file.
-    Directory,
-    /// A file with the page of an error.
-    ErrorPage,
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "a file",
-            Self::Directory => "a directory",
-            Self::ErrorPage => "the page of an error",
-        })
-    }
-}
-
 /// The representations of a resource, as far as they were found.
 #[derive(Debug)]
 pub struct OpenedFiles {
@@ -65,6 +46,13 @@ pub struct OpenedFiles {
     pub possible: CodingSet,
     /// How, if there are any.
     pub recipe: Option<Recipe>,
+}
+
+impl OpenedFiles {
+    /// Lets helpers close what takes its time to be closed.
+    pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
+        self.representations.iter_mut().for_each(|representation| representation.leave_closing_to(helpers));
+    }
 }
 
 /// Opens what is in a release. Cheap to clone.
@@ -148,6 +136,7 @@ impl Opener {
         if wanted != Wanted::File || !is_digested(path) {
             return opened;
         }
+        decided!("release", "not in this one: looked for in the one before");
         let previous = Self::new(Arc::clone(previous), Arc::clone(&self.plan));
         previous.open(path, wanted, known, unix_s, patience)
     }
@@ -179,13 +168,18 @@ impl Opener {
     /// What responses with the file at `path` say besides. It was asked for by that many bytes of the path.
     fn fields(&self, path: &[u8], asked_bytes: usize, wanted: Wanted) -> BytesMut {
         let mut lines = BytesMut::new();
+        if wanted == Wanted::Application {
+            encode::field(&mut lines, "Vary", accept::NAVIGATION_FIELDS.as_bytes());
+        }
         if self.plan.fields.is_empty() {
             return lines;
         }
         let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
         match wanted {
             Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
-            Wanted::File | Wanted::Directory => self.plan.fields.append_for_file(&paths, &mut lines),
+            Wanted::File | Wanted::Directory | Wanted::Application => {
+                self.plan.fields.append_for_file(&paths, &mut lines)
+            }
         }
         lines
     }
@@ -319,6 +313,7 @@ impl Opener {
             media_type: media_type.into(),
             fields: Bytes::copy_from_slice(fields),
             tags: self.plan.tags.clone(),
+            written: None,
         };
         Ok(OpenedFiles {
             representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
@@ -340,12 +335,8 @@ impl Opener {
         let itself = files.0.iter().find(|(coding, ..)| *coding == Coding::Identity);
         let Some((_, _, stat)) = itself else { return CodingSet::IDENTITY };
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
-        let is_worth_it = self.plan.compress
-            && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes)
-            && is_compressible(media_type);
-        let made = CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip);
-        let made = if is_worth_it { made } else { CodingSet::EMPTY };
-        made.iter()
+        making::worthwhile(&self.plan, bytes, media_type)
+            .iter()
             .filter(|&coding| files.0.iter().all(|(found, ..)| *found != coding))
             .fold(CodingSet::EMPTY, CodingSet::with)
     }
