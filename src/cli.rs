@@ -33,7 +33,7 @@ use command::serving;
 use listen::{parse_host, parse_listen};
 use value::{
     number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_switch,
-    parse_time, parse_workers,
+    parse_time, parse_workers, root,
 };
 
 const AFTER_HELP: &str = "\
@@ -70,12 +70,12 @@ itself, as the kernel spreads them (sharded). Unix sockets, fd:N and systemd alw
 #[command(version, max_term_width = 120, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Directory to serve, or one file; the same as --root
-    #[arg(value_name = "ROOT")]
+    #[arg(value_name = "ROOT", value_parser = root())]
     root_argument: Option<PathBuf>,
 
     /// Directory to serve, or one file
     #[arg(short = 'd', long, env = "ONELOOP_ROOT", value_name = "PATH", default_value = ".")]
-    #[arg(help_heading = "Content")]
+    #[arg(value_parser = root(), help_heading = "Content")]
     pub(crate) root: PathBuf,
 
     /// Files to look for, in order, when a directory is asked for

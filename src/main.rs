@@ -58,6 +58,9 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
         tracing::warn!("{warning}");
     }
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
+    for (_, warning) in settings::warnings(cli) {
+        tracing::warn!("{warning}");
+    }
     Ok(server::run(settings, signals)?)
 }
 

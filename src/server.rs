@@ -22,7 +22,7 @@ use worker::{Control, Entrance, Handle, Keeper, Phase, Releases, Room, StartErro
 
 use crate::os::{self, Request, Signals};
 use crate::settings::Settings;
-use crate::show::{plain, quoted};
+use crate::show::{counted, plain, quoted};
 use listeners::Listeners;
 use users::Clerk;
 
@@ -141,12 +141,12 @@ fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
     let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
     let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections\n",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{}, at most {}\n",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
-        settings.processors.len(),
-        settings.connections_max,
+        counted(settings.processors.len() as u64, "worker"),
+        counted(settings.connections_max, "connection"),
     )
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod budget;
 mod listening;
 mod site;
+mod warnings;
 
 use std::fmt;
 use std::fs;
@@ -23,8 +24,9 @@ use crate::show::quoted;
 pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
 use listening::descriptors;
-pub(crate) use listening::{addresses, forms};
+pub(crate) use listening::{addresses, check_overlap, forms};
 use site::site;
+pub(crate) use warnings::warnings;
 
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
@@ -105,8 +107,9 @@ impl Settings {
         // First, because everything else opens something.
         let budget = budget(cli, machine, access_log.is_some())?;
         let listen = addresses(&forms(cli))?;
+        check_overlap(&listen)?;
         let root = check_root(&cli.root)?;
-        let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
+        let vhosts = cli.content.vhost.iter().flatten().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = gate(cli)?;
         let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         Ok(Self {
@@ -284,6 +287,13 @@ pub(crate) enum SettingsError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// Two addresses cannot be listened on at once.
+    Overlap {
+        /// The one that was given first.
+        early: String,
+        /// The one that is too much.
+        late: String,
+    },
     /// Nobody could be let in.
     Users(UserFileError),
     /// The process may not run there.
@@ -327,6 +337,12 @@ impl fmt::Display for SettingsError {
                 quoted(text),
                 os::reason(source)
             ),
+            Self::Overlap { early, late } => write!(
+                f,
+                "cannot listen on {} as well: {}, which is given before, covers it or is a part of it; remove one",
+                quoted(late),
+                quoted(early)
+            ),
             Self::Users(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
@@ -348,7 +364,7 @@ impl std::error::Error for SettingsError {
             | Self::Unresolved { source, .. }
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
-            Self::Descriptors { .. } | Self::Processor { .. } => None,
+            Self::Descriptors { .. } | Self::Overlap { .. } | Self::Processor { .. } => None,
         }
     }
 }

@@ -35,6 +35,7 @@ mod black_box {
     mod manifest;
     mod methods;
     mod negotiation;
+    mod newcomer;
     mod paths;
     mod proxied;
     mod ranges;

@@ -79,6 +79,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
     let mut findings: Vec<Finding> =
         cli::strange_variables().into_iter().map(|line| Finding::warn("environment", line)).collect();
     findings.extend(content(cli));
+    findings.extend(settings::warnings(cli).into_iter().map(|(subject, text)| Finding::warn(subject, text)));
     findings.extend(listening(cli));
     findings.extend(access_log(cli));
     findings.extend(machine::findings(cli));
@@ -107,7 +108,7 @@ fn content(cli: &Cli) -> Vec<Finding> {
         let text = format!("none of {} is there: / is answered with 404", site.plan.index.join(", "));
         findings.push(Finding::warn("index", text));
     }
-    let spa = site.spa.iter().map(|file| ("--spa", file.as_str(), Wanted::File));
+    let spa = site.spa.iter().map(|file| ("--spa", file.as_str(), Wanted::Application));
     let pages = &cli.content.error_page;
     let pages = pages.iter().map(|page| ("--error-page", page.file.as_str(), Wanted::ErrorPage));
     findings.extend(spa.chain(pages).map(|(flag, file, wanted)| {
@@ -147,13 +148,15 @@ fn file_system(path: &Path, root: &Root) -> Finding {
 
 /// Every address, bound for a moment.
 fn listening(cli: &Cli) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let (mut findings, mut addresses) = (Vec::new(), Vec::new());
     for form in settings::forms(cli) {
         match settings::addresses(&[form]) {
             Err(error) => findings.push(Finding::fail("listen", error)),
-            Ok(addresses) => findings.extend(addresses.into_iter().map(|address| bind(address, cli))),
+            Ok(found) => addresses.extend(found),
         }
     }
+    findings.extend(settings::check_overlap(&addresses).err().map(|error| Finding::fail("listen", error)));
+    findings.extend(addresses.into_iter().map(|address| bind(address, cli)));
     findings
 }
 
