@@ -37,7 +37,7 @@ use value::{
 };
 
 const AFTER_HELP: &str = "\
-Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h.
+Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h, up to 8760h.
 Every flag --some-flag can be given as ONELOOP_SOME_FLAG in the environment; a flag beats the environment,
 and an empty variable is one that is not set.
 
@@ -116,7 +116,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_host)]
     pub(crate) host: Option<String>,
 
-    /// Connections that the kernel queues until they are accepted
+    /// Connections that the kernel queues until they are accepted, up to 65535
     #[arg(long, env = "ONELOOP_BACKLOG", value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = number::<u16>(1..=65535), help_heading = "Listening")]
     pub(crate) backlog: u16,
@@ -126,7 +126,7 @@ pub(crate) struct Cli {
     #[arg(help = ACCEPT_HELP, help_heading = "Listening")]
     pub(crate) accept: Accept,
 
-    /// Worker threads; auto is one for each processor that may be used
+    /// Worker threads, up to 1024; auto is one for each processor that may be used
     #[arg(short = 't', long, env = "ONELOOP_WORKERS", value_name = "N|auto", default_value = "auto")]
     #[arg(value_parser = parse_workers, help_heading = "Threads")]
     pub(crate) workers: Workers,
@@ -207,12 +207,14 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
 
-    /// Microseconds for which a worker looks for events before it sleeps; burns a processor for low latency
+    /// Microseconds for which a worker looks for events before it sleeps; burns a processor for low latency; up to
+    /// 1000000
     #[arg(long, env = "ONELOOP_SPIN_US", value_name = "N", default_value_t = 0, help_heading = "Threads")]
     #[arg(value_parser = number::<u64>(0..=1_000_000))]
     pub(crate) spin_us: u64,
 
-    /// Threads of all workers together that wait for disks, so that no event loop does; 0 lets the loops wait
+    /// Threads of all workers together that wait for disks, so that no event loop does, up to 64; 0 lets the loops
+    /// wait
     #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Threads")]
     #[arg(value_parser = number::<usize>(0..=64))]
     pub(crate) helpers: usize,
