@@ -1,5 +1,6 @@
 //! What can be served or believed that probably should not be: no reason not to start, and one to say so.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use worker::log_writer::Destination;
@@ -37,7 +38,7 @@ fn roots(cli: &Cli) -> impl Iterator<Item = &Path> {
 fn is_served(path: &Path, root: &Path, hidden: bool) -> bool {
     let Some(path) = canonical(path) else { return false };
     let Ok(below) = path.strip_prefix(root) else { return false };
-    let mut names = below.iter().map(|name| name.as_encoded_bytes()).enumerate();
+    let mut names = below.iter().map(OsStr::as_encoded_bytes).enumerate();
     // RFC 8615.
     hidden || names.all(|(depth, name)| !name.starts_with(b".") || (depth == 0 && name == b".well-known"))
 }
