@@ -68,7 +68,9 @@ fn an_application_that_became_a_directory_is_missing_and_no_redirect() {
     assert_eq!(navigate(), 404);
 }
 
-fn healthcheck(asked: &[&str], variables: &[(&str, &str)]) -> Ended {
+type Variables<'v> = &'v [(&'v str, &'v str)];
+
+fn healthcheck(asked: &[&str], variables: Variables<'_>) -> Ended {
     let launch = Launch::bare().flags(&["healthcheck"]).flags(asked);
     variables.iter().fold(launch, |launch, (name, value)| launch.env(name, value)).run()
 }
@@ -87,7 +89,7 @@ fn a_healthcheck_asks_wherever_a_server_listens() {
     assert!(eventually(PATIENCE, || port().is_some()), "{}", server.stderr());
     let port = port().unwrap();
     let (local, colon, any) = (format!("127.0.0.1:{port}"), format!(":{port}"), format!("0.0.0.0:{port}"));
-    let table: [(&[&str], &[(&str, &str)]); 10] = [
+    let table: [(&[&str], Variables<'_>); 10] = [
         (&[&local], &[]),
         (&[&colon], &[]),
         (&[&port], &[]),
