@@ -60,6 +60,9 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
         tracing::warn!("{warning}");
     }
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
+    for (_, warning) in settings::warnings(cli) {
+        tracing::warn!("{warning}");
+    }
     let opened = Opened::new(settings, signals)?;
     // From here on there are threads: they inherit what was given up.
     let _flushed_at_the_end = lines.leave_to_thread(opened.sandbox.stderr());

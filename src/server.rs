@@ -27,7 +27,7 @@ use crate::os::{self, Request, Signals};
 use crate::sandbox::privileges::PrivilegeError;
 use crate::sandbox::{Incomplete, Kind, Sandbox};
 use crate::settings::Settings;
-use crate::show::{plain, quoted};
+use crate::show::{counted, plain, quoted};
 use listeners::Listeners;
 pub(crate) use named::{NotServed, check_application, is_file};
 pub(crate) use opening::Opened;
@@ -153,12 +153,12 @@ fn banner(settings: &Settings, locals: &[LocalAddress], sandbox: &Sandbox) -> St
     let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
     let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections, {sandbox}\n",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{}, at most {}, {sandbox}\n",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
-        settings.processors.len(),
-        settings.connections_max,
+        counted(settings.processors.len() as u64, "worker"),
+        counted(settings.connections_max, "connection"),
     )
 }
 

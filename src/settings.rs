@@ -5,6 +5,7 @@ mod budget;
 mod confinement;
 mod listening;
 mod site;
+mod warnings;
 
 use std::fmt;
 use std::fs;
@@ -28,8 +29,9 @@ use budget::Budget;
 use confinement::wish;
 pub(crate) use confinement::{identity, reach, unix_path};
 use listening::descriptors;
-pub(crate) use listening::{addresses, forms};
+pub(crate) use listening::{addresses, check_overlap, forms};
 use site::site;
+pub(crate) use warnings::warnings;
 
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
@@ -123,8 +125,9 @@ impl Settings {
         if let Some(directory) = &cli.confinement.chroot {
             privileges::change_root(directory).map_err(SettingsError::Privileges)?;
         }
+        check_overlap(&listen)?;
         let root = check_root(&cli.root)?;
-        let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
+        let vhosts = cli.content.vhost.iter().flatten().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = gate(cli)?;
         let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         Ok(Self {
@@ -307,6 +310,13 @@ pub(crate) enum SettingsError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// Two addresses cannot be listened on at once.
+    Overlap {
+        /// The one that was given first.
+        early: String,
+        /// The one that is too much.
+        late: String,
+    },
     /// Nobody could be let in.
     Users(UserFileError),
     /// The process cannot be who it is to be.
@@ -352,6 +362,12 @@ impl fmt::Display for SettingsError {
                 quoted(text),
                 os::reason(source)
             ),
+            Self::Overlap { early, late } => write!(
+                f,
+                "cannot listen on {} as well: {}, which is given before, covers it or is a part of it; remove one",
+                quoted(late),
+                quoted(early)
+            ),
             Self::Users(source) => source.fmt(f),
             Self::Privileges(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
@@ -375,7 +391,7 @@ impl std::error::Error for SettingsError {
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
             Self::Privileges(source) => Some(source),
-            Self::Descriptors { .. } | Self::Processor { .. } => None,
+            Self::Descriptors { .. } | Self::Overlap { .. } | Self::Processor { .. } => None,
         }
     }
 }

@@ -36,6 +36,7 @@ mod black_box {
     mod manifest;
     mod methods;
     mod negotiation;
+    mod newcomer;
     mod paths;
     mod proxied;
     mod ranges;

@@ -52,7 +52,9 @@ pub enum CidrError {
 impl fmt::Display for CidrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address => f.write_str("not an IP address"),
+            Self::Address => f.write_str(
+                "it must be a network such as 10.0.0.0/8, or an address; everybody is 0.0.0.0/0 and ::/0",
+            ),
             Self::Prefix => f.write_str("not a prefix length of that address"),
             Self::HostBits(cidr) => {
                 write!(f, "an address with bits behind its prefix; the network is {cidr}")

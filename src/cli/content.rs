@@ -9,12 +9,12 @@ use protocol::glob::Glob;
 use worker::site::listing::{Column, Direction, Order};
 use worker::{CachePolicy, FieldRule};
 
-use super::value::{parse_switch, parse_time};
+use super::value::{line, parse_switch, parse_time};
 use super::vhost::{Vhost, parse_vhost};
 use crate::show::quoted;
 
 /// What is served beside files as they lie there. A rule that holds commas can be repeated, and in the environment
-/// each has a line of its own.
+/// each has a line of its own; an empty line is none.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Content")]
 pub(crate) struct Content {
@@ -62,8 +62,8 @@ pub(crate) struct Content {
     pub(crate) etag: Etag,
 
     /// How long clients may keep what they got: auto lets them ask about pages each time and keep names with a
-    /// digest for a year; SECONDS is for all; off says nothing
-    #[arg(short, long, env = "ONELOOP_CACHE", value_name = "auto|SECONDS|off", default_value = "auto")]
+    /// digest for a year; TIME is for all; off says nothing
+    #[arg(short, long, env = "ONELOOP_CACHE", value_name = "auto|TIME|off", default_value = "auto")]
     #[arg(value_parser = parse_cache)]
     pub(crate) cache: CachePolicy,
 
@@ -75,13 +75,13 @@ pub(crate) struct Content {
         value_name = "[GLOB ]NAME: VALUE",
         value_delimiter = '\n'
     )]
-    #[arg(value_parser = parse_field_rule)]
-    pub(crate) header: Vec<FieldRule>,
+    #[arg(value_parser = line(parse_field_rule))]
+    pub(crate) header: Vec<Option<FieldRule>>,
 
     /// Another directory for those who ask for HOST: a name, or *.NAME for all below it; may be repeated
     #[arg(long, env = "ONELOOP_VHOST", value_name = "HOST=DIR", value_delimiter = '\n')]
-    #[arg(value_parser = parse_vhost)]
-    pub(crate) vhost: Vec<Vhost>,
+    #[arg(value_parser = line(parse_vhost))]
+    pub(crate) vhost: Vec<Option<Vhost>>,
 
     /// How long files with a digest in their names, which a new release of the root lacks, are served from the
     /// release before; 0 is not at all
@@ -187,10 +187,12 @@ fn parse_cache(text: &str) -> Result<CachePolicy, String> {
     match text {
         "auto" => Ok(CachePolicy::Auto),
         "off" => Ok(CachePolicy::Off),
-        _ => text
-            .parse()
-            .map(CachePolicy::Seconds)
-            .map_err(|_| "it must be auto, off, or a number of seconds".into()),
+        _ if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            let time = parse_time(text)?;
+            let seconds = u32::try_from(time.as_secs()).ok().filter(|_| time.subsec_nanos() == 0);
+            seconds.map(CachePolicy::Seconds).ok_or_else(|| "it must be a whole number of seconds".into())
+        }
+        _ => Err("it must be auto, off, or a time from 0 to 8760h".into()),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn matches(definition: &Command, arguments: &[OsString]) -> Result<Ar
 }
 
 /// The definition with those variables alone.
-fn hearing(definition: &Command, is_heard: impl Fn(&Arg) -> bool) -> Command {
+pub(super) fn hearing(definition: &Command, is_heard: impl Fn(&Arg) -> bool) -> Command {
     let reset = |argument: Arg| argument.env(Resettable::Reset);
     definition.clone().mut_args(|argument| if is_heard(&argument) { argument } else { reset(argument) })
 }

@@ -88,6 +88,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
     let sockets: Vec<_> = sockets.map(Path::to_owned).collect();
     findings.extend(listening(addresses, cli));
     findings.push(identity);
+    findings.extend(settings::warnings(cli).into_iter().map(|(subject, text)| Finding::warn(subject, text)));
     findings.extend(access_log(cli));
     findings.extend(machine::findings(cli));
     findings.extend(confinement::sandbox(cli, &sockets));
@@ -150,13 +151,15 @@ fn file_system(path: &Path, root: &Root) -> Finding {
 
 /// Every address, bound for a moment.
 fn listening(resolved: Vec<Result<Vec<Address>, SettingsError>>, cli: &Cli) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for addresses in resolved {
-        match addresses {
+    let (mut findings, mut addresses) = (Vec::new(), Vec::new());
+    for found in resolved {
+        match found {
             Err(error) => findings.push(Finding::fail("listen", error)),
-            Ok(addresses) => findings.extend(addresses.into_iter().map(|address| bind(address, cli))),
+            Ok(found) => addresses.extend(found),
         }
     }
+    findings.extend(settings::check_overlap(&addresses).err().map(|error| Finding::fail("listen", error)));
+    findings.extend(addresses.into_iter().map(|address| bind(address, cli)));
     findings
 }
 

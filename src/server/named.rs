@@ -48,7 +48,7 @@ impl std::error::Error for NotServed {}
 pub(crate) fn check_application(site: &SiteSettings, releases: &Releases) -> Result<(), ServerError> {
     let Some(file) = &site.spa else { return Ok(()) };
     let is_there = std::iter::once(releases.root()).chain(releases.others()).any(|release| {
-        is_file(&Opener::new(Arc::clone(release), Arc::clone(&site.plan)), file, Wanted::File)
+        is_file(&Opener::new(Arc::clone(release), Arc::clone(&site.plan)), file, Wanted::Application)
     });
     let missing = || NotServed { file: file.clone(), root: site.root.clone() };
     if is_there { Ok(()) } else { Err(ServerError::Application(missing())) }

@@ -52,8 +52,8 @@ pub(super) fn gate(access: &Access, rate: Option<Rate>) -> Result<Option<GateSet
 fn first_users(access: &Access) -> Result<Option<Users>, UserFileError> {
     match UserFile::of(access) {
         Some(file) => file.read().map(Some),
-        None if access.auth.is_empty() => Ok(None),
-        None => Users::new(access.auth.clone())
+        None if !access.asks_for_password() => Ok(None),
+        None => Users::new(access.users().cloned().collect())
             .map(Some)
             .map_err(|(_, error)| UserFileError { path: None, reason: Reason::User(0, error) }),
     }
@@ -70,7 +70,7 @@ pub(crate) struct UserFile {
 impl UserFile {
     /// The file of `--auth-file`.
     pub(super) fn of(access: &Access) -> Option<Self> {
-        access.auth_file.clone().map(|path| Self { path, given: access.auth.clone() })
+        access.auth_file.clone().map(|path| Self { path, given: access.users().cloned().collect() })
     }
 
     /// Where it lies.

@@ -298,7 +298,7 @@ fn a_healthcheck_succeeds_where_a_page_is_answered() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     expect_failure(&run(&["healthcheck", &url, "--timeout", "50ms"], &[]), 1, &["did not answer in time"]);
-    expect_failure(&run(&["healthcheck", "https://localhost/"], &[]), 1, &["no TLS"]);
+    expect_failure(&run(&["healthcheck", "https://localhost/"], &[]), 2, &["no TLS"]);
 }
 
 #[test]

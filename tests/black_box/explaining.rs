@@ -55,15 +55,19 @@ fn expect(target: &str, flags: &[&str], code: i32, expected: &str) {
 
 /// That nothing has this name, nor one that it may stand for.
 fn missing(name: &str) -> String {
-    let ends = ["", ".br", ".zst", ".gz", ".html", ".html.br", ".html.zst", ".html.gz"];
-    ends.map(|end| format!("file {name}{end}: No such file or directory\n")).concat()
+    [missing_itself(name), missing_itself(&format!("{name}.html"))].concat()
+}
+
+/// That nothing has this very name.
+fn missing_itself(name: &str) -> String {
+    ["", ".br", ".zst", ".gz"].map(|end| format!("file {name}{end}: No such file or directory\n")).concat()
 }
 
 /// That there is no page for 404.
 fn no_page() -> String {
     let (begin, end) = ("error page for 404: 404.html", "error page not there: a plain one is sent");
     let path = "path /404.html, which is to be the page of an error";
-    format!("{begin}\n{path}\n{}{end}\n", missing("404.html"))
+    format!("{begin}\n{path}\n{}{end}\n", missing_itself("404.html"))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::Finding;
 use crate::cli::{Cli, Workers};
 use crate::settings::{self, Machine};
+use crate::show::counted;
 
 /// All of it.
 pub(super) fn findings(cli: &Cli) -> Vec<Finding> {
@@ -47,7 +48,7 @@ fn processors(cli: &Cli, machine: &Machine) -> Finding {
             "processors",
             format!("{threads} for {count} workers, which take turns: fewer --workers cost less"),
         ),
-        _ => Finding::ok("processors", format!("{threads}, for {workers} workers")),
+        _ => Finding::ok("processors", format!("{threads}, for {}", counted(workers as u64, "worker"))),
     }
 }
 

@@ -10,6 +10,7 @@ use protocol::{Status, accept};
 
 use super::cache::Hit;
 use super::making::{Making, Unmade};
+use super::manifest::is_manifest;
 use super::opening::{Opened, Opening, Wanted};
 use super::release::Release;
 use super::representation::Representation;
@@ -86,13 +87,24 @@ impl Site {
         {
             return located;
         }
-        if decoded.is_hidden && !self.settings.hidden {
-            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
+        if decoded.is_hidden && self.hides() {
             return Err(NOT_FOUND);
         }
         self.make_key(raw, &decoded);
         let wanted = if decoded.is_directory { Wanted::Directory } else { Wanted::File };
         self.locate_by_key(wanted, asked)
+    }
+
+    /// Whether `self.path`, in which a name starts with a dot, is not to be found. A manifest never is: it names files
+    /// that may be nobody's business.
+    pub(super) fn hides(&self) -> bool {
+        let is_manifest = is_manifest(&self.path);
+        if is_manifest {
+            decided!("hidden", "the manifest is not served");
+        } else if !self.settings.hidden {
+            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
+        }
+        is_manifest || !self.settings.hidden
     }
 
     /// Where a path that names no file leads all the same: a directory may be listed, and an application that draws

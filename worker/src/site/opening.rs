@@ -151,9 +151,9 @@ impl Opener {
         patience: Patience,
     ) -> Result<Opened, Obstacle> {
         let asked_bytes = path.len();
-        let is_directory = wanted == Wanted::Directory;
-        match self.find(path, is_directory, patience)? {
-            Named::Directory if is_directory => Err(NOT_FOUND),
+        match self.find(path, wanted, patience)? {
+            // Only who asks for a file can be sent to the directory of its name.
+            Named::Directory if wanted != Wanted::File => Err(NOT_FOUND),
             Named::Directory => Ok(Opened::Directory),
             Named::Files(files) if known.is_some_and(|known| files.are_those_of(known)) => {
                 Ok(Opened::Unchanged)
@@ -179,7 +179,8 @@ impl Opener {
         lines
     }
 
-    fn find(&self, path: &mut Vec<u8>, is_directory: bool, patience: Patience) -> Result<Named, Obstacle> {
+    fn find(&self, path: &mut Vec<u8>, wanted: Wanted, patience: Patience) -> Result<Named, Obstacle> {
+        let is_directory = wanted == Wanted::Directory;
         match self.root().only() {
             Some(only) if path.is_empty() => {
                 path.extend_from_slice(only);
@@ -188,7 +189,8 @@ impl Opener {
             Some(only) if is_directory || path != only => Err(NOT_FOUND),
             Some(_) => self.look_up(path, CodingSet::EMPTY, patience),
             None if is_directory => self.find_index(path, patience),
-            None => self.find_file(path, patience),
+            None if wanted == Wanted::File => self.find_file(path, patience),
+            None => self.look_up(path, self.plan.precompressed, patience),
         }
     }
 

@@ -91,8 +91,7 @@ impl Site {
 
     /// What is at `self.path`, though `self.routed` was asked for.
     fn locate_rewritten(&mut self, rewritten: &DecodedPath, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        if rewritten.is_hidden && !self.settings.hidden {
-            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
+        if rewritten.is_hidden && self.hides() {
             return Err(NOT_FOUND);
         }
         if rewritten.is_directory {

@@ -11,6 +11,7 @@ use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::Settings;
+use crate::site::manifest::is_manifest;
 use crate::site::resolve::{self, Root};
 
 /// As the file system has it: any bytes but NUL and slash.
@@ -52,7 +53,7 @@ pub(super) fn read(
     let mut scratch = Vec::new();
     let directory = root.open_directory(terminated(&mut scratch, path)?)?;
     let stat = rustix::fs::fstat(&directory).map_err(resolve::refusal)?;
-    let (names, is_complete) = names(directory.as_fd(), settings).map_err(resolve::refusal)?;
+    let (names, is_complete) = names(directory.as_fd(), path, settings).map_err(resolve::refusal)?;
     if !is_complete && !may_be_part {
         return Err(Status::Forbidden);
     }
@@ -83,7 +84,7 @@ impl Entry {
 }
 
 /// At most the allowed number of names, those that come first by their bytes, and whether these are all.
-fn names(directory: BorrowedFd<'_>, settings: &Settings) -> Result<(Vec<Name>, bool), Errno> {
+fn names(directory: BorrowedFd<'_>, path: &[u8], settings: &Settings) -> Result<(Vec<Name>, bool), Errno> {
     let max = settings.entries_max;
     let mut names: Vec<Name> = Vec::new();
     let mut is_complete = true;
@@ -91,7 +92,8 @@ fn names(directory: BorrowedFd<'_>, settings: &Settings) -> Result<(Vec<Name>, b
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         let is_self_or_parent = matches!(name, b"." | b"..");
-        if is_self_or_parent || (name.starts_with(b".") && !settings.hidden) {
+        let is_manifest = path.is_empty() && is_manifest(name);
+        if is_self_or_parent || is_manifest || (name.starts_with(b".") && !settings.hidden) {
             continue;
         }
         names.push(name.into());
