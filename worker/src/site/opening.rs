@@ -179,7 +179,7 @@ impl Opener {
         match wanted {
             Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
             Wanted::File | Wanted::Directory | Wanted::Application => {
-                self.plan.fields.append_for_file(&paths, &mut lines)
+                self.plan.fields.append_for_file(&paths, &mut lines);
             }
         }
         lines
