@@ -9,6 +9,7 @@ mod answer;
 pub mod cache;
 mod completing;
 pub mod digest;
+mod digested;
 pub mod directory;
 pub mod fields;
 pub mod heads;

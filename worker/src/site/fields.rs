@@ -9,6 +9,7 @@ use protocol::cors::Origins;
 use protocol::glob::Glob;
 use protocol::http1::encode;
 
+use super::digested::is_digested;
 use super::sharing;
 use crate::decision::decided;
 
@@ -187,98 +188,9 @@ fn extension(name: &[u8]) -> &[u8] {
     name.rsplit(|&byte| byte == b'.').next().unwrap_or_default()
 }
 
-/// What bundlers put a digest into the names of.
-const DIGESTED: [&[u8]; 20] = [
-    b"js", b"mjs", b"css", b"map", b"wasm", b"json", b"woff", b"woff2", b"ttf", b"otf", b"svg", b"png",
-    b"jpg", b"jpeg", b"gif", b"webp", b"avif", b"ico", b"mp4", b"webm",
-];
-
-/// Characters of a digest: in hexadecimal at least so many, in any other alphabet exactly.
-const DIGEST_BYTES: usize = 8;
-
-/// Whether a name holds a digest of the content, so that other content has another name: `app.3f2a9c1b.js`,
-/// `index-BHkq2d9x.css`. A word must not be taken for one, since a year is long; a digest may be overlooked.
-#[must_use]
-pub fn is_digested(name: &[u8]) -> bool {
-    let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let is_immutable_folder = name.split(|&byte| byte == b'/').rev().skip(1).any(|part| part == b"immutable");
-    let mut parts = file.split(|&byte| byte == b'.');
-    let first = parts.next().unwrap_or_default();
-    let rest: Vec<&[u8]> = parts.collect();
-    let Some((last, middle)) = rest.split_last() else { return false };
-    DIGESTED.contains(last)
-        && (is_immutable_folder || middle.iter().any(|part| is_digest(part)) || ends_in_digest(first))
-}
-
-/// `name-DIGEST`, `name_DIGEST`, or nothing but a digest.
-fn ends_in_digest(stem: &[u8]) -> bool {
-    // A digest in base64 may itself hold a dash, so no cut is sure to be the right one: any will do.
-    (0..stem.len())
-        .filter(|&at| at == 0 || matches!(stem.get(at - 1), Some(b'-' | b'_')))
-        .any(|at| stem.get(at..).is_some_and(is_digest))
-}
-
-/// Hexadecimal that is more than a word and a number, `cafe2024`; or a mix of digits and letters that no word has.
-fn is_digest(text: &[u8]) -> bool {
-    let is_hex = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex && text.len() >= DIGEST_BYTES {
-        let is_digit = |byte: &u8| byte.is_ascii_digit();
-        return text.chunk_by(|one, next| is_digit(one) == is_digit(next)).count() > 2;
-    }
-    let class = |byte: &u8| match byte {
-        b'0'..=b'9' => 0,
-        b'a'..=b'z' => 1,
-        b'A'..=b'Z' => 2,
-        _ => 3,
-    };
-    // In base64 for addresses, the dash and the underscore are digits, too; between words they say nothing.
-    let classes: Vec<u8> = text.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(class).collect();
-    let switches = classes.windows(2).filter(|pair| pair.first() != pair.last()).count();
-    text.len() == DIGEST_BYTES
-        && !classes.contains(&3)
-        && classes.contains(&0)
-        && switches * 2 >= DIGEST_BYTES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digests_are_told_from_words() {
-        let table: [(&str, bool); 27] = [
-            ("app.3f2a9c1b.js", true),
-            ("assets/index-BHkq2d9x.css", true),
-            ("index-C-0a_9Kz.js", true),
-            ("main.1b2c3d4e5f60718293a4.chunk.js", true),
-            ("3f2a9c1b7d.woff2", true),
-            ("chunk-5XQ3GZ2B.js", true),
-            ("a-b-c1-d2.js", false),
-            ("lib-x86_64-v.js", false),
-            ("_app/immutable/entry/start.js", true),
-            ("logo.8c7dd922ad47494fc02c388e12c00eac.svg", true),
-            ("app.js", false),
-            ("jquery-3.7.1.min.js", false),
-            ("report-20240101.png", false),
-            ("deadbeef.js", false),
-            ("cafe2024.jpg", false),
-            ("logo-1980decade.svg", false),
-            ("photo-facade.png", false),
-            ("my-Version2.js", false),
-            ("component-settings2.js", false),
-            ("IMG_20240101_123456.jpg", false),
-            ("bootstrap.bundle.min.css", false),
-            ("index-3f2a9c1b.html", false),
-            ("paper-3f2a9c1b.pdf", false),
-            ("Screenshot-2024.png", false),
-            ("iPhone15Pro-Max.jpg", false),
-            ("MaterialIcons-Regular.woff2", false),
-            ("", false),
-        ];
-        for (name, expected) in table {
-            assert_eq!(is_digested(name.as_bytes()), expected, "{name}");
-        }
-    }
 
     fn lines(policy: &FieldPolicy, path: &str) -> String {
         let mut out = BytesMut::new();

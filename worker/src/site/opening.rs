@@ -12,7 +12,8 @@ use protocol::{Status, accept};
 use rustix::fs::Stat;
 
 use super::digest::TagPolicy;
-use super::fields::{Paths, is_digested};
+use super::digested::is_digested;
+use super::fields::Paths;
 use super::heads::{Description, Origin, Role};
 use super::making::{self, Recipe};
 use super::manifest::Listed;
