@@ -27,6 +27,7 @@ mod black_box {
     mod content;
     mod cors;
     mod directories;
+    mod exact;
     mod fields;
     mod framing;
     mod host;
@@ -77,7 +78,8 @@ mod black_box {
     // Programs that people use.
     mod browser;
 
-    // Bugs, each by what went wrong, and what a review found.
+    // What others get wrong, bugs, each by what went wrong, and what a review found.
+    mod peers;
     mod regression;
     mod reviewed;
 }

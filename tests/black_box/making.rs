@@ -15,7 +15,7 @@ fn text() -> Vec<u8> {
 }
 
 /// What a program makes of bytes, or nothing where it is not there.
-fn through(program: &str, flags: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn through(program: &str, flags: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut child =
         Command::new(program).args(flags).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
     let mut input = child.stdin.take()?;
