@@ -1,7 +1,7 @@
 //! Responses to the byte: `exact.txt` holds requests and all that is answered to them, head and content.
 //!
-//! What differs from run to run is written as `…` (times, the digest of a style sheet, the tag of a directory), or as
-//! BOUNDARY. Everything else stands there as it goes over the wire, the order of fields included.
+//! What differs from run to run is written as `…` (times and waits, the digest of a style sheet, the tag of a
+//! directory), or as BOUNDARY. Everything else stands there as it goes over the wire, the order of fields included.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
