@@ -41,6 +41,7 @@ mod black_box {
     mod paths;
     mod proxied;
     mod ranges;
+    mod recipes;
     mod routing;
     mod rules;
     mod several_ranges;

@@ -48,7 +48,7 @@ pub(crate) fn site() -> (Tree, Files) {
 }
 
 /// Flags without which more than these paths lead to these files.
-pub(crate) const FLAGS: [&str; 4] = ["-t", "2", "--clean-urls", "off"];
+pub(crate) const FLAGS: [&str; 3] = ["-t", "2", "--clean-urls=off"];
 
 /// Every file of the site by every name that the server keeps it under: as it is asked for, and under one name for all
 /// other spellings.

@@ -50,11 +50,14 @@ const LEAVERS: u64 = 60;
 fn what_is_missing_on_a_slow_disk_is_missing_whatever_is_remembered() {
     let test = "cold_files::what_is_missing_on_a_slow_disk_is_missing_whatever_is_remembered";
     for remembered in ["0", "1s"] {
-        let tree = Tree::new(&[]);
+        // An application has to be somewhere; in the root it is not.
+        let tree = Tree::new(&[("app/index.html", b"app")]);
         let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(5))) else {
             return;
         };
-        let server = Server::start(&["-t", "1", "--cache-check", remembered, "--spa"], &tree.path("root"));
+        let vhost = format!("app.test={}", tree.path("app").display());
+        let flags = ["-t", "1", "--cache-check", remembered, "--spa", "--vhost", &vhost];
+        let server = Server::start(&flags, &tree.path("root"));
         let mut client = server.connect();
         let navigation = ["Accept: text/html"];
         for target in ["/none.bin", &format!("/{}", "n".repeat(200)), "/small-1.bin/x"] {
