@@ -97,7 +97,9 @@ fn lives_that_are_written_down_break_no_promise() {
         let length = random.below(200);
         let letters = b"mpvfeRiGckldzuwtDhHTWXns";
         let text: Vec<u8> = (0..length)
-            .map(|_| if random.chance(3) { random.below(256) as u8 } else { letters[random.below(letters.len())] })
+            .map(|_| {
+                if random.chance(3) { random.below(256) as u8 } else { letters[random.below(letters.len())] }
+            })
             .collect();
         play(&text);
     }

@@ -39,8 +39,13 @@ pub fn play(text: &[u8], places: &Places) {
     places::restore(directory);
     let mut cx = places::context(root, !prefix.is_empty(), DEADLINES);
     cx.buffers.give(BytesMut::with_capacity(INPUT_BYTES));
-    let mut world =
-        World { cx, versions: Versions::new(directory), tags: HashMap::new(), now_ms: 0, is_overloaded: false };
+    let mut world = World {
+        cx,
+        versions: Versions::new(directory),
+        tags: HashMap::new(),
+        now_ms: 0,
+        is_overloaded: false,
+    };
     for _ in 0..CONNECTIONS_MAX {
         let mut life = Life::new(&mut world, &mut letters, prefix, setting);
         let reason = life.play();
@@ -195,7 +200,10 @@ impl<'w, 't> Life<'w, 't> {
         if self.fate == Fate::Wait {
             let left_ms = self.connection.deadline_ms().checked_sub(self.world.now_ms);
             assert!(left_ms.is_some_and(|ms| ms > 0), "a wait without a deadline");
-            assert!(left_ms.is_some_and(|ms| ms <= DEADLINES.keep_alive_ms), "a deadline beyond all that are set");
+            assert!(
+                left_ms.is_some_and(|ms| ms <= DEADLINES.keep_alive_ms),
+                "a deadline beyond all that are set"
+            );
         }
     }
 
