@@ -7,12 +7,13 @@
 //!
 //! A helper knows nothing of connections and never touches a socket. Who waits for what is in `errands`.
 
+mod makers;
 mod window;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -28,6 +29,7 @@ use crate::site::making::{Making, Unmade};
 use crate::site::opening::{Opened, Opening};
 use crate::site::representation::Representation;
 use crate::throttle;
+use makers::Makers;
 pub use window::Window;
 
 /// Tasks that may wait for a helper, of all workers together.
@@ -170,9 +172,7 @@ impl Inbox {
 pub struct Helpers {
     jobs: ArrayQueue<Job>,
     /// Jobs that take a processor, and long: not all helpers do these at once, so that files are opened meanwhile.
-    makings: ArrayQueue<Job>,
-    makers: AtomicUsize,
-    makers_max: usize,
+    makings: Makers<Job>,
     /// Files to be closed: no more than there can be descriptors.
     closing: SegQueue<OwnedFd>,
     /// Counts all of them, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
@@ -196,9 +196,7 @@ impl Helpers {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
         let helpers = Arc::new(Self {
             jobs: ArrayQueue::new(QUEUE_MAX),
-            makings: ArrayQueue::new(QUEUE_MAX),
-            makers: AtomicUsize::new(0),
-            makers_max: (threads / 2).max(1),
+            makings: Makers::new(QUEUE_MAX, (threads / 2).max(1)),
             closing: SegQueue::new(),
             semaphore,
         });
@@ -227,8 +225,9 @@ impl Helpers {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
-        let queue = if matches!(job.task, Task::Make(_)) { &self.makings } else { &self.jobs };
-        queue.push(job).map_err(|job| job.task)?;
+        let is_making = matches!(job.task, Task::Make(_));
+        let queued = if is_making { self.makings.push(job) } else { self.jobs.push(job) };
+        queued.map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
         self.wake_one();
         Ok(())
@@ -270,18 +269,8 @@ impl Helpers {
 
     /// Whether there was a representation to be made, and a helper more that may do it.
     fn make_one(self: &Arc<Self>, scratch: &mut [u8]) -> bool {
-        let more = |makers: usize| (makers < self.makers_max).then_some(makers + 1);
-        if self.makings.is_empty()
-            || self.makers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err()
-        {
-            return false;
-        }
-        let job = self.makings.pop();
-        let is_done = job.map(|job| self.work(job, scratch)).is_some();
-        self.makers.fetch_sub(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        // Who was turned away above has used up a count for nothing: it is given back.
-        if !self.makings.is_empty() {
+        let (is_done, is_more) = self.makings.make_one(|job| self.work(job, scratch));
+        if is_more {
             self.wake_one();
         }
         is_done

@@ -3,7 +3,7 @@
 //! Whoever accepts takes a place first, and whoever closes gives it back, so that together they never hold more
 //! than allowed. It is one number that threads change in single steps; nobody ever waits for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering};
 
 /// Places for connections. On cache lines of its own, because every thread writes it.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Room {
 impl Room {
     /// Room for `connections_max` connections of all workers together.
     #[must_use]
-    pub const fn new(connections_max: u64) -> Self {
+    pub fn new(connections_max: u64) -> Self {
         Self { free: AtomicU64::new(connections_max), connections_max }
     }
 
