@@ -10,6 +10,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::arc_with_non_send_sync,
     clippy::print_stdout,
     clippy::missing_panics_doc,
     clippy::missing_errors_doc,
