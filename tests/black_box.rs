@@ -27,6 +27,7 @@ mod black_box {
     mod content;
     mod cors;
     mod directories;
+    mod fields;
     mod framing;
     mod host;
     mod limits;
@@ -35,6 +36,7 @@ mod black_box {
     mod manifest;
     mod methods;
     mod negotiation;
+    mod newcomer;
     mod paths;
     mod proxied;
     mod ranges;
@@ -55,12 +57,16 @@ mod black_box {
     mod deadlines;
     mod descriptors;
     mod downloads;
+    mod explaining;
+    mod fair;
     mod fairness;
     mod idle;
     mod listing_work;
     mod overload;
     mod panic;
     mod release;
+    mod room;
+    mod sandbox;
     mod sharded;
     mod signals;
     mod slow_block_device;

@@ -10,6 +10,7 @@ pub mod invariants;
 pub mod simulation {
     pub mod client;
     pub mod directed;
+    pub mod displacing;
     pub mod letters;
     pub mod places;
     pub mod verdict;

@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 
 use worker::users::Roll;
 
+use crate::sandbox::{Kind, Sandbox};
 use crate::settings::UserFile;
 
 /// The way to the thread that reads the file.
@@ -20,14 +21,15 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    /// Starts the thread, for workers that know `roll`.
+    /// Starts the thread, in the sandbox, for workers that know `roll`.
     ///
     /// # Errors
     /// When the kernel refuses a thread.
-    pub(super) fn start(file: UserFile, roll: Arc<Roll>) -> io::Result<Self> {
+    pub(super) fn start(file: UserFile, roll: Arc<Roll>, sandbox: Sandbox) -> io::Result<Self> {
         let is_asked = Arc::new(AtomicBool::new(false));
         let mut watch = Watch { file, roll, is_asked: Arc::clone(&is_asked) };
         let thread = thread::Builder::new().name("users".to_owned()).spawn(move || {
+            sandbox.take_in(Kind::Users);
             loop {
                 thread::park();
                 watch.look();

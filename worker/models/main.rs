@@ -27,8 +27,8 @@ extern crate self as rtrb;
 mod control;
 #[path = "../src/handoff.rs"]
 mod handoff;
-#[path = "../src/cold/makers.rs"]
-mod makers;
+#[path = "../src/cold/long.rs"]
+mod long;
 #[path = "../src/log_writer/rest.rs"]
 mod rest;
 #[path = "../src/room.rs"]
@@ -38,17 +38,20 @@ mod successor;
 
 mod stand_ins;
 
-pub use stand_ins::{ArrayQueue, Consumer, Producer, PushError, RingBuffer, Waker, atomic, site};
+pub use stand_ins::{
+    ArrayQueue, Consumer, Producer, PushError, RingBuffer, SegQueue, Waker, address_table, atomic, site,
+};
 
 use std::process::Command;
 use std::sync::Arc;
 
-use atomic::{AtomicBool, AtomicUsize, Ordering};
+use atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::AtomicUsize;
 use loom::thread;
 
 use control::{Control, Phase};
 use handoff::{Accepted, Peer};
-use makers::Makers;
+use long::{Kind, Long};
 use rest::Rest;
 use room::Room;
 use site::release::Release;
@@ -229,47 +232,79 @@ fn a_line_of_the_log_wakes_its_thread() {
     producer.join().unwrap();
 }
 
-/// Two helpers of which one may make: every job is done, though a wake meets a helper that is turned away.
-fn every_job_is_made_by_one_helper_at_a_time() {
-    let makers = Arc::new(Makers::new(2, 1));
-    let semaphore = Waker::model();
-    let (made, busy) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    for job in 0..2 {
-        makers.push(job).unwrap();
-        semaphore.wake().unwrap();
+/// Whoever asks for room is heard: behind each time, the worker looks once more, and is not left asleep.
+fn a_worker_that_is_asked_for_room_looks() {
+    let waker = Waker::model();
+    let room = Arc::new(Room::new(1).shared_by(1, None));
+    room.introduce(0, Arc::clone(&waker));
+    let wanted = Arc::new(AtomicUsize::new(0));
+    let acceptor = {
+        let (room, wanted) = (Arc::clone(&room), Arc::clone(&wanted));
+        thread::spawn(move || {
+            for times in 1..=2 {
+                wanted.store(times, Ordering::Relaxed);
+                room.ask();
+            }
+        })
+    };
+    let mut heard = 0;
+    while heard < 2 {
+        if room.is_asked(0) {
+            heard = wanted.load(Ordering::Relaxed);
+        } else {
+            waker.sleep();
+        }
     }
+    acceptor.join().unwrap();
+}
+
+/// Two helpers of which one may do what takes long: every job is done though a wake meets one that is turned away.
+fn every_long_job_is_done_by_one_helper_at_a_time() {
+    let long = Arc::new(Long::new(2, 2));
+    let (semaphore, is_busy) = (Waker::model(), Arc::new(AtomicBool::new(false)));
     let help = {
-        let (makers, semaphore) = (Arc::clone(&makers), Arc::clone(&semaphore));
+        let (long, semaphore) = (Arc::clone(&long), Arc::clone(&semaphore));
+        // As in `cold.rs`, but that one with nothing to do ends here where it would sleep on.
         move || {
-            // A helper that has nothing to do would sleep on: here it ends.
             while semaphore.try_sleep() {
-                let (_, is_more) = makers.make_one(|_: usize| {
-                    assert!(!busy.swap(true, Ordering::SeqCst), "two make at a time");
-                    made.fetch_add(1, Ordering::SeqCst);
-                    busy.store(false, Ordering::SeqCst);
+                let is_done = [Kind::Make, Kind::List].into_iter().any(|kind| {
+                    let Some(()) = long.begin(kind) else { return false };
+                    assert!(!is_busy.swap(true, Ordering::SeqCst), "two are busy at a time");
+                    is_busy.store(false, Ordering::SeqCst);
+                    if long.end(kind) {
+                        semaphore.wake().unwrap();
+                    }
+                    true
                 });
-                if is_more {
+                if !is_done && long.has_next() {
                     semaphore.wake().unwrap();
+                    // It may be a job that is not quite there.
+                    thread::yield_now();
                 }
             }
-            made.load(Ordering::SeqCst)
         }
     };
     let other = thread::spawn(help.clone());
+    for kind in [Kind::Make, Kind::List] {
+        long.push(kind, None, 0, ()).unwrap();
+        semaphore.wake().unwrap();
+    }
     help();
     other.join().unwrap();
-    assert_eq!(makers.len(), 0, "a job was left though all sleep");
+    assert_eq!(long.len(), 0, "a job was left though all sleep");
+    assert!([Kind::Make, Kind::List].iter().all(|&kind| long.begin(kind).is_none()), "a job is not counted");
 }
 
-const MODELS: [(&str, fn(), bool); 7] = [
+const MODELS: [(&str, fn(), bool); 8] = [
     // The last: whether it stands on fences, so that it has to fail without them.
     ("hand-off: taken", a_connection_that_is_handed_over_is_taken, true),
     ("hand-off: the worker ends", nothing_hangs_in_the_ring_of_a_worker_that_ended, true),
     ("room", no_more_places_are_taken_than_there_are, false),
+    ("room: asked for", a_worker_that_is_asked_for_room_looks, false),
     ("releases", the_last_release_of_each_tree_is_taken, false),
     ("phases", phases_only_move_on, false),
     ("log", a_line_of_the_log_wakes_its_thread, true),
-    ("makers", every_job_is_made_by_one_helper_at_a_time, false),
+    ("long jobs", every_long_job_is_done_by_one_helper_at_a_time, false),
 ];
 
 fn main() {

@@ -6,7 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::AtomicUsize;
+
+use self::atomic::Ordering;
 
 thread_local! {
     /// What lies in rings.
@@ -31,7 +33,7 @@ pub fn forget_items() {
 
 /// What `crate::atomic` is for the sources.
 pub mod atomic {
-    pub use loom::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+    pub use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
     /// Stores are swaps here: of a store and a swap that nothing orders, loom may take either for the later one, even
     /// where the swap has not read what was stored, which no machine does.
@@ -56,11 +58,59 @@ pub mod atomic {
         }
     }
 
+    /// Numbers with one order of all steps. loom takes `SeqCst` for less than it is, except in fences.
+    macro_rules! sequential {
+        ($($name:ident: $number:ty),*) => {$(
+            #[derive(Debug)]
+            pub struct $name(loom::sync::atomic::$name);
+
+            impl $name {
+                pub fn new(value: $number) -> Self {
+                    Self(loom::sync::atomic::$name::new(value))
+                }
+
+                pub fn load(&self, order: Ordering) -> $number {
+                    step(order);
+                    self.0.load(order)
+                }
+
+                pub fn fetch_sub(&self, less: $number, order: Ordering) -> $number {
+                    step(order);
+                    self.0.fetch_sub(less, order)
+                }
+
+                pub fn fetch_update(
+                    &self,
+                    order: Ordering,
+                    failed: Ordering,
+                    update: impl FnMut($number) -> Option<$number>,
+                ) -> Result<$number, $number> {
+                    step(order);
+                    self.0.fetch_update(order, failed, update)
+                }
+            }
+        )*};
+    }
+
+    sequential!(AtomicU32: u32, AtomicUsize: usize);
+
+    fn step(order: Ordering) {
+        if order == Ordering::SeqCst {
+            loom::sync::atomic::fence(order);
+        }
+    }
+
     pub fn fence(order: Ordering) {
         if !super::IS_FENCELESS.get() {
             loom::sync::atomic::fence(order);
         }
     }
+}
+
+/// What `crate::address_table` is for the sources: nothing that a model is about.
+pub mod address_table {
+    #[derive(Debug)]
+    pub struct AddressTable;
 }
 
 /// What `crate::site` is for the sources.
@@ -224,5 +274,32 @@ impl<T> ArrayQueue<T> {
     pub fn len(&self) -> usize {
         loom::sync::atomic::fence(Ordering::SeqCst);
         self.length.load(Ordering::Relaxed)
+    }
+}
+
+loom::lazy_static! {
+    /// Between what comes before a push or a pop and the thing itself, others may take their steps.
+    static ref STEPS: AtomicUsize = AtomicUsize::new(0);
+}
+
+/// An unbounded queue of several threads. There may be hundreds, so they have no atomics of their own.
+#[derive(Debug)]
+pub struct SegQueue<T>(RefCell<VecDeque<T>>);
+
+impl<T> SegQueue<T> {
+    pub const fn new() -> Self {
+        Self(RefCell::new(VecDeque::new()))
+    }
+
+    pub fn push(&self, item: T) {
+        STEPS.fetch_add(1, Ordering::Relaxed);
+        self.0.borrow_mut().push_back(item);
+    }
+
+    pub fn pop(&self) -> Option<T> {
+        if !self.0.borrow().is_empty() {
+            STEPS.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.borrow_mut().pop_front()
     }
 }

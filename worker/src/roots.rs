@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use crate::settings::{SiteSettings, Symlinks};
 use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Place, Root};
+use crate::threads::{FirstStep, ThreadKind};
 use crate::warming;
 pub use successor::Successor;
 
@@ -38,7 +39,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the threads, for workers that serve `releases`. They end with the process: one that is stuck in a dead
+    /// Starts the threads, each with its `first` step, for workers that serve `releases`. They end with the process: one that is stuck in a dead
     /// file system must not keep the process from ending.
     ///
     /// # Errors
@@ -47,6 +48,7 @@ impl Keeper {
         settings: &SiteSettings,
         releases: &Releases,
         successors: &[Arc<Successor>],
+        first: &FirstStep,
     ) -> io::Result<Self> {
         let interval = Duration::from_millis(settings.check_interval_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX));
         let mut threads = Vec::with_capacity(releases.count());
@@ -64,7 +66,11 @@ impl Keeper {
                 has_complained: false,
             };
             let name = if number == 0 { "root".to_owned() } else { format!("root-{number}") };
-            let thread = thread::Builder::new().name(name).spawn(move || watch.run(interval))?;
+            let first = first.clone();
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                first.take(ThreadKind::Root);
+                watch.run(interval);
+            })?;
             threads.push((thread.thread().clone(), is_asked));
         }
         Ok(Self { threads })

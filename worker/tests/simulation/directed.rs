@@ -231,7 +231,7 @@ impl<'w, 't> Life<'w, 't> {
             return;
         }
         let errands = self.world.cx.errands.as_mut().expect("only a cold place needs help");
-        self.connection.wait_for(errands.submit(places::ids()[0], task, |_, _| true).unwrap());
+        self.connection.wait_for(errands.submit(places::ids()[0], None, task, |_, _| true).unwrap());
         self.done = Some(loop {
             match errands.pop() {
                 Some(done) if self.connection.waits_for(done.errand) => break done,

@@ -11,7 +11,7 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, Plan, Settings, SiteSettings, Symlinks, VirtualHosts};
+use oneloop_worker::{Counters, Deadlines, FirstStep, Plan, Settings, SiteSettings, Symlinks, VirtualHosts};
 use tempfile::TempDir;
 
 use super::client::{self, FILES};
@@ -98,6 +98,7 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
         backlog: 1,
         processor: None,
         spin_us: 0,
+        first: FirstStep::default(),
         gate: None,
         site: site.clone(),
     };
@@ -119,7 +120,7 @@ fn errands() -> Errands {
     let (helpers, waker, _) = HELPERS.get_or_init(|| {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        (Helpers::start(1).unwrap(), waker, poll)
+        (Helpers::start(1, &FirstStep::default()).unwrap(), waker, poll)
     });
     Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
 }
