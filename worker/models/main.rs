@@ -15,6 +15,7 @@
     clippy::missing_panics_doc,
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
+    clippy::new_without_default,
     reason = "a panic is how a model fails, and its sources are documented where they belong"
 )]
 
