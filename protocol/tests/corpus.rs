@@ -1,61 +1,13 @@
 //! The corpus of request heads: each has its verdict, however its bytes are split.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+pub mod cases;
 pub mod invariants;
 
+use cases::{Case, corpus};
 use invariants::machine::{Event, events, head, split};
 use oneloop_protocol::Limits;
 use oneloop_protocol::http1::framing::Framing;
-
-struct Case {
-    line: usize,
-    verdict: &'static str,
-    input: Vec<u8>,
-}
-
-/// The cases of the file, in its own notation.
-fn corpus() -> Vec<Case> {
-    let lines = include_str!("corpus/requests.txt").lines().enumerate();
-    let cases = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let case = |(at, line): (usize, &'static str)| {
-        let (verdict, input) = line.split_once(" | ").expect("a verdict and an input");
-        Case { line: at + 1, verdict, input: unescape(input.as_bytes()) }
-    };
-    cases.map(case).collect()
-}
-
-fn unescape(mut text: &[u8]) -> Vec<u8> {
-    let mut input = Vec::new();
-    while let Some((&byte, rest)) = text.split_first() {
-        text = rest;
-        if byte != b'\\' {
-            input.push(byte);
-            continue;
-        }
-        let (&kind, rest) = text.split_first().expect("an escape");
-        text = rest;
-        match kind {
-            b'r' => input.push(b'\r'),
-            b'n' => input.push(b'\n'),
-            b't' => input.push(b'\t'),
-            b'\\' => input.push(b'\\'),
-            b'x' => {
-                let digits = std::str::from_utf8(&text[..2]).unwrap();
-                input.push(u8::from_str_radix(digits, 16).unwrap());
-                text = &text[2..];
-            }
-            b'*' => {
-                let open = text.iter().position(|&byte| byte == b'{').unwrap();
-                let close = text.iter().position(|&byte| byte == b'}').unwrap();
-                let times: usize = std::str::from_utf8(&text[..open]).unwrap().parse().unwrap();
-                input.extend(unescape(&text[open + 1..close]).repeat(times));
-                text = &text[close + 1..];
-            }
-            other => panic!("unknown escape {}", other.escape_ascii()),
-        }
-    }
-    input
-}
 
 /// What became of the first head, in the notation of the file.
 fn verdict(input: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! What the rest of the process tells every worker, without a lock: which phase the server is in. Written by the
 //! supervising thread, read once a turn by each worker.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::atomic::{AtomicU8, Ordering};
 
 /// Phase of the server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

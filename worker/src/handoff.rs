@@ -13,7 +13,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crate::atomic::{AtomicBool, Ordering, fence};
 
 /// A connection that was accepted and belongs to nobody yet.
 #[derive(Debug)]

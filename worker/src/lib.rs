@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access_log;
 pub mod address_table;
+mod atomic;
 pub mod buffers;
 pub mod clock;
 pub mod close;

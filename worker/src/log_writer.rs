@@ -9,11 +9,13 @@
 //! A wake costs the worker a system call. Therefore the thread, once it has written something, looks again by
 //! itself after 10 ms, and is woken only when it has found nothing to do or a ring is half full.
 
+mod rest;
+
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -25,6 +27,7 @@ use rustix::io::{Errno, writev};
 use crate::access_log::LINE_BYTES_MAX;
 use crate::metrics::Counter;
 use crate::threads::{FirstStep, ThreadKind};
+use rest::Rest;
 
 /// Lines that a worker gathers in one turn before it passes them on.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -114,21 +117,13 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 /// What the thread and the others tell each other.
 #[derive(Debug, Default)]
 struct Shared {
-    /// One of the three below: when a producer is to wake the thread.
-    wake_when: AtomicU8,
+    rest: Rest,
     reopen: AtomicBool,
     finish: AtomicBool,
     /// Set when nobody waits for the thread to finish any longer.
     abandoned: AtomicBool,
     write_errors: Counter,
 }
-
-/// The thread is at work, or will look again by itself before long.
-const HALF_FULL: u8 = 0;
-/// The thread sleeps until there is a line.
-const ANY_LINE: u8 = 1;
-/// The destination takes nothing at the moment: a wake would not help.
-const NEVER: u8 = 2;
 
 /// The supervisor's end: outlives the workers, and is then finished.
 #[derive(Debug)]
@@ -199,15 +194,10 @@ impl Producer {
             self.dropped.add(memchr::memchr_iter(b'\n', &self.buffer).count() as u64);
         }
         self.buffer.clear();
-        // Against the fence in `Drain::sleep`: either that thread sees these lines, or we see that it sleeps.
-        fence(Ordering::SeqCst);
-        let wake = match self.shared.wake_when.load(Ordering::Relaxed) {
-            ANY_LINE => true,
-            // The cached number is a lower bound, and cheaper.
-            HALF_FULL => self.ring.cached_slots() < RING_BYTES / 2 && self.ring.slots() < RING_BYTES / 2,
-            _ => false,
-        };
-        if wake {
+        // The cached number is a lower bound, and cheaper.
+        let ring = &self.ring;
+        let is_half_full = || ring.cached_slots() < RING_BYTES / 2 && ring.slots() < RING_BYTES / 2;
+        if self.shared.rest.is_to_be_woken(is_half_full) {
             self.thread.unpark();
         }
     }
@@ -281,32 +271,28 @@ impl Drain {
 
     /// Sleeps until a producer has a line or the supervisor a wish.
     fn sleep(&self) {
-        self.shared.wake_when.store(ANY_LINE, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.queues.iter().all(rtrb::Consumer::is_empty) {
-            thread::park();
-        }
-        self.shared.wake_when.store(HALF_FULL, Ordering::Relaxed);
+        let is_empty = || self.queues.iter().all(rtrb::Consumer::is_empty);
+        self.shared.rest.sleep(is_empty, thread::park);
     }
 
     /// Waits for a reader who has fallen behind, or for a moment.
     fn await_reader(&self) {
-        self.shared.wake_when.store(NEVER, Ordering::Relaxed);
         // Whatever comes of it, writing again tells.
-        let _ = poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&STUCK));
-        self.shared.wake_when.store(HALF_FULL, Ordering::Relaxed);
+        self.shared.rest.undisturbed(|| {
+            let _ = poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&STUCK));
+        });
     }
 
     /// Waits before trying again what failed, unless the supervisor has a wish.
     fn await_retry(&self) {
-        self.shared.wake_when.store(NEVER, Ordering::Relaxed);
         let start = Instant::now();
         let is_wanted =
             || self.shared.finish.load(Ordering::Acquire) || self.shared.reopen.load(Ordering::Acquire);
-        while start.elapsed() < RETRY && !is_wanted() {
-            thread::park_timeout(RETRY.saturating_sub(start.elapsed()));
-        }
-        self.shared.wake_when.store(HALF_FULL, Ordering::Relaxed);
+        self.shared.rest.undisturbed(|| {
+            while start.elapsed() < RETRY && !is_wanted() {
+                thread::park_timeout(RETRY.saturating_sub(start.elapsed()));
+            }
+        });
     }
 
     fn reopen_if_asked(&mut self) {

@@ -4,12 +4,12 @@
 //! than allowed. It is one number that threads change in single steps; nobody ever waits for it. Whoever finds no
 //! place asks the workers to make some, each of which then closes a few of its own connections.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mio::Waker;
 
 use crate::address_table::AddressTable;
+use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Places for connections. On cache lines of its own, because every thread writes it.
 #[derive(Debug)]

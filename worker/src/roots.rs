@@ -8,6 +8,8 @@
 //! The path of a root may be or hold a symbolic link, by which releases are switched; so it is looked at once a second
 //! whether it leads to another directory than the one that is held.
 
+mod successor;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -16,13 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
-
 use crate::settings::{SiteSettings, Symlinks};
 use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Place, Root};
 use crate::threads::{FirstStep, ThreadKind};
 use crate::warming;
+pub use successor::Successor;
 
 /// A root is looked at no more often than this.
 const LOOK_MS_MIN: u64 = 250;
@@ -30,48 +31,6 @@ const LOOK_MS_MIN: u64 = 250;
 const LOOK_MS_MAX: u64 = 1_000;
 /// Releases that are kept behind the one that is served, however quickly they follow each other.
 pub const KEPT_MAX: usize = 3;
-
-/// Where a worker finds the releases that it is to serve from now on.
-#[derive(Debug)]
-pub struct Successor {
-    /// For each tree room for one: of several that were not taken yet, only the last matters.
-    next: Box<[ArrayQueue<Arc<Release>>]>,
-    /// Whether there may be one, so that looking for it costs the same for any number of trees.
-    has_next: AtomicBool,
-    waker: Arc<mio::Waker>,
-}
-
-impl Successor {
-    /// None yet, for the worker of `trees` trees that `waker` wakes.
-    #[must_use]
-    pub fn new(trees: usize, waker: Arc<mio::Waker>) -> Arc<Self> {
-        let next = (0..trees).map(|_| ArrayQueue::new(1)).collect();
-        Arc::new(Self { next, has_next: AtomicBool::new(false), waker })
-    }
-
-    /// The next release to change over to, and the number of its tree. One load if there is none.
-    pub fn take(&self) -> Option<(usize, Arc<Release>)> {
-        // Lowered before anything is looked for: what is given later raises it again.
-        if !self.has_next.load(Ordering::Relaxed) || !self.has_next.swap(false, Ordering::Acquire) {
-            return None;
-        }
-        let taken = self.next.iter().enumerate().find_map(|(number, next)| Some((number, next.pop()?)));
-        if taken.is_some() {
-            // There may be more.
-            self.has_next.store(true, Ordering::Release);
-        }
-        taken
-    }
-
-    fn give(&self, number: usize, release: &Arc<Release>) {
-        if let Some(next) = self.next.get(number) {
-            drop(next.force_push(Arc::clone(release)));
-        }
-        self.has_next.store(true, Ordering::Release);
-        // A worker that has ended needs no wake.
-        let _ = self.waker.wake();
-    }
-}
 
 /// The way to the threads that keep the roots.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::missing_panics_doc,
@@ -16,18 +17,26 @@
 
 pub mod simulation {
     pub mod client;
+    pub mod directed;
     pub mod displacing;
+    pub mod letters;
     pub mod places;
+    pub mod verdict;
+    pub mod versions;
     pub mod wire;
     pub mod world;
 }
 
 use oneloop_worker::close::CloseReason;
+use simulation::directed;
 use simulation::places::Places;
+use simulation::wire::Random;
 use simulation::world::{Fault, World};
 
 /// Lives to play. CI plays all of them.
 const SEEDS: u64 = 6_000;
+/// Written lives to play that nobody has thought of.
+const NONSENSE: usize = 3_000;
 
 #[test]
 fn every_seeded_life_ends_as_it_should() {
@@ -62,5 +71,37 @@ fn a_seed_always_plays_the_same_life() {
     };
     for seed in 0..50 {
         assert_eq!(life(seed), life(seed), "seed {seed}");
+    }
+}
+
+/// What a fuzzer begins with, and what it has found since, is played again; and so is nonsense. `ONELOOP_LIFE=file` plays
+/// that one alone.
+#[test]
+fn lives_that_are_written_down_break_no_promise() {
+    let places = Places::new();
+    let play = |text: &[u8]| {
+        let played = std::panic::catch_unwind(|| directed::play(text, &places));
+        assert!(played.is_ok(), "that was {}", text.escape_ascii());
+    };
+    if let Ok(path) = std::env::var("ONELOOP_LIFE") {
+        return play(&std::fs::read(path).unwrap());
+    }
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/connection");
+    let mut seeds_played = 0;
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        play(&std::fs::read(entry.unwrap().path()).unwrap());
+        seeds_played += 1;
+    }
+    assert!(seeds_played > 0, "there are seeds");
+    let mut random = Random::new(9);
+    for _ in 0..NONSENSE {
+        let length = random.below(200);
+        let letters = b"mpvfeRiGckldzuwtDhHTWXns";
+        let text: Vec<u8> = (0..length)
+            .map(|_| {
+                if random.chance(3) { random.below(256) as u8 } else { letters[random.below(letters.len())] }
+            })
+            .collect();
+        play(&text);
     }
 }

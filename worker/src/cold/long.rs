@@ -8,10 +8,12 @@
 
 use std::hash::{BuildHasher as _, Hash};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::AtomicUsize as Hint;
 
 use crossbeam_queue::SegQueue;
 use foldhash::fast::RandomState;
+
+use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 
 /// How many lots clients are divided into, and what each wants.
 const CLIENTS: usize = 16;
@@ -41,13 +43,13 @@ pub(crate) fn network(client: IpAddr) -> IpAddr {
 #[derive(Debug)]
 struct Ring<T> {
     things: Box<[T]>,
-    /// Whose turn it is. Only a hint: two helpers at once may see the same.
-    next: AtomicUsize,
+    /// Whose turn it is. Only a hint: two helpers at once may see the same, so models leave it as it is.
+    next: Hint,
 }
 
 impl<T> Ring<T> {
     fn new(count: usize, thing: impl FnMut(usize) -> T) -> Self {
-        Self { things: (0..count).map(thing).collect(), next: AtomicUsize::new(0) }
+        Self { things: (0..count).map(thing).collect(), next: Hint::new(0) }
     }
 
     fn at(&self, number: u64) -> Option<&T> {

@@ -169,8 +169,12 @@ impl<T: Transport> Connection<T> {
 
     /// Being idle begins when the peer has the whole response, not when the kernel has.
     fn expire_idle(&mut self, cx: &Context) -> Fate {
+        // What a blocked send saw in the kernel is no tail: nothing would ever look at it again.
+        if !self.has_long_tail {
+            return self.close(CloseReason::KeepAliveTimeout);
+        }
         let had_tail = self.tail_bytes > 0;
-        match if self.has_long_tail { self.look_at_tail(cx) } else { Tail::Gone } {
+        match self.look_at_tail(cx) {
             Tail::Gone if had_tail => {
                 self.deadline_ms = cx.clock.now_ms() + cx.deadlines.keep_alive_ms;
                 Fate::Wait

@@ -1,5 +1,6 @@
 //! Where the files of the simulation lie, and who opens them.
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +13,8 @@ use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
 use oneloop_worker::{Counters, Deadlines, FirstStep, Plan, Settings, SiteSettings, Symlinks, VirtualHosts};
 use tempfile::TempDir;
+
+use super::client::{self, FILES};
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
 /// open itself: every file of the cold place has to be opened by a helper, until it is in the cache.
@@ -26,13 +29,40 @@ pub struct Places {
 
 impl Places {
     pub fn new() -> Self {
-        let cold = tempfile::Builder::new().prefix("oneloop-").tempdir_in("/dev/shm").ok();
+        remove_leftovers();
+        let prefix = format!("{COLD_PREFIX}{}-", std::process::id());
+        let cold = tempfile::Builder::new().prefix(&prefix).tempdir_in("/dev/shm").ok();
         let name =
             cold.as_ref().map(|place| place.path().file_name().unwrap().to_string_lossy().into_owned());
         Self {
             plain: tempfile::tempdir().unwrap(),
             cold,
             cold_prefix: name.map_or(String::new(), |name| format!("/shm/{name}")),
+        }
+    }
+}
+
+/// What the names of cold places begin with; the number of the process that made it follows.
+const COLD_PREFIX: &str = "oneloop-simulation-";
+
+/// A process that is killed, or that a fuzzer ends, removes nothing.
+fn remove_leftovers() {
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name.strip_prefix(COLD_PREFIX).and_then(|rest| rest.split('-').next());
+        if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Writes the files that are not as they were: a life before may have cut, replaced or removed some. Each other version
+/// that a life makes has another length.
+pub fn restore(directory: &Path) {
+    for (name, length) in FILES {
+        let path = directory.join(name);
+        if fs::metadata(&path).map_or(true, |metadata| metadata.len() != length as u64) {
+            fs::write(&path, client::content_of(name)).unwrap();
         }
     }
 }

@@ -48,7 +48,8 @@ pub struct Wire {
     capacity: usize,
     /// Whether the server was told that there is no room, so that it is owed an event.
     pub is_blocked: bool,
-    is_finished: bool,
+    /// Whether the server has closed its side.
+    pub is_finished: bool,
     pub is_reset_on_close: bool,
     random: Random,
 }
@@ -70,12 +71,17 @@ impl Wire {
         }
     }
 
+    /// From now on the buffer holds so much, whatever is in it.
+    pub const fn set_capacity(&mut self, bytes: usize) {
+        self.capacity = bytes;
+    }
+
     fn room(&mut self, wanted: usize) -> io::Result<usize> {
         assert!(!self.is_finished, "sent after the end");
         if self.is_reset_by_peer {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let room = self.capacity - self.unread;
+        let room = self.capacity.saturating_sub(self.unread);
         if room < wanted {
             self.is_blocked = true;
         }

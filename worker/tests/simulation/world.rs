@@ -12,7 +12,7 @@ use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
 use oneloop_worker::{Deadlines, Peer};
 
-use super::client::{self, CUT_BYTES, Expected, FILES};
+use super::client::{self, CUT_BYTES, Expected};
 use super::displacing;
 use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
@@ -74,7 +74,8 @@ pub struct World {
     strikes_at_step: usize,
 }
 
-const DEADLINES: Deadlines = Deadlines {
+/// In milliseconds of the simulated clock.
+pub const DEADLINES: Deadlines = Deadlines {
     header_ms: 1_000_000,
     keep_alive_ms: 1_500_000,
     content_ms: 1_200_000,
@@ -92,13 +93,7 @@ impl World {
             }
             _ => (places.plain.path(), places.plain.path(), ""),
         };
-        for (name, length) in FILES {
-            let path = directory.join(name);
-            // Written once; only the victim may have been cut by the life before.
-            if fs::metadata(&path).map_or(true, |metadata| metadata.len() != length as u64) {
-                fs::write(&path, client::content_of(name)).unwrap();
-            }
-        }
+        places::restore(directory);
         let fault = Fault::ALL[random.below(Fault::ALL.len())];
         let mut script = VecDeque::new();
         let mut expected = Vec::new();
