@@ -3,6 +3,7 @@
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
 mod access;
+mod bounds;
 mod command;
 mod content;
 mod environment;
@@ -22,6 +23,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use access::{Access, TrustField, Trusted};
+pub(crate) use bounds::Bounds;
 pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definition};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
@@ -100,6 +102,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
 
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
@@ -318,6 +323,7 @@ impl Cli {
             return Err(serving().error(ErrorKind::ValueValidation, message));
         }
         cli.access.settle_helpers(cli.helpers)?;
+        cli.bounds.settle(&matches)?;
         Ok((cli, matches))
     }
 }

@@ -250,6 +250,7 @@ impl Server {
                 keep_alive_timeouts = counters.keep_alive_timeouts.get(),
                 content_timeouts = counters.content_timeouts.get(),
                 send_timeouts = counters.send_timeouts.get(),
+                slow_peers = counters.slow_peers.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
                 proxy_refusals = counters.proxy_refusals.get(),

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use acceptor::Address;
 use protocol::Limits;
-use worker::Deadlines;
 use worker::log_writer::Destination;
+use worker::{Deadlines, Rates};
 
 use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
 use crate::os;
@@ -157,6 +157,7 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
             content_bytes_max: cli.max_body,
         },
         deadlines: deadlines(cli),
+        rates: Rates { most: cli.bounds.most(), least: cli.bounds.least() },
         // Any worker may end up with all connections: turns are strict, but lifetimes differ.
         connections_max: saturate(connections_max),
         handoff_capacity: HANDOFF_CAPACITY,

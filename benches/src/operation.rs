@@ -109,6 +109,7 @@ fn context(root: &Path) -> Context {
     let settings = Settings {
         limits: Limits::default(),
         deadlines: Deadlines::default(),
+        rates: worker::Rates::default(),
         connections_max: 1,
         handoff_capacity: 1,
         backlog: 1,

@@ -21,6 +21,8 @@ pub enum CloseReason {
     ContentTimeout,
     /// The peer took no bytes in time.
     SendTimeout,
+    /// The peer took or gave fewer bytes a second than it has to.
+    TooSlow,
     /// A refused peer went on talking for too long.
     LingerTimeout,
     /// It did not begin with a header of the PROXY protocol, or may not.
@@ -50,7 +52,10 @@ impl CloseReason {
     /// would wait for bytes that nobody takes.
     #[must_use]
     pub const fn needs_reset(self) -> bool {
-        matches!(self, Self::ContentTimeout | Self::SendTimeout | Self::TruncatedFile | Self::Failed)
+        matches!(
+            self,
+            Self::ContentTimeout | Self::SendTimeout | Self::TooSlow | Self::TruncatedFile | Self::Failed
+        )
     }
 
     /// Counts the end of a connection.
@@ -61,6 +66,7 @@ impl CloseReason {
             Self::KeepAliveTimeout => &counters.keep_alive_timeouts,
             Self::ContentTimeout => &counters.content_timeouts,
             Self::SendTimeout => &counters.send_timeouts,
+            Self::TooSlow => &counters.slow_peers,
             Self::LingerTimeout => &counters.linger_timeouts,
             Self::ProxyHeader => &counters.proxy_refusals,
             Self::TruncatedFile => &counters.truncated_files,

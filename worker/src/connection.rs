@@ -23,10 +23,12 @@
 //! head is decoded once more and answered.
 //!
 //! This file is the way of the bytes: in, through the machine, out. `answering` decides and writes responses,
-//! `waiting` owns the deadlines and the ways to end, `introduction` what a proxy says before the first request.
+//! `waiting` owns the deadlines and the ways to end, `pacing` the rates, `introduction` what a proxy says before the
+//! first request.
 
 mod answering;
 mod introduction;
+mod pacing;
 mod waiting;
 
 use bytes::{Buf, BytesMut};
@@ -39,6 +41,7 @@ use crate::context::{Context, OUTPUT_BYTES};
 use crate::errands::Ticket;
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
+use crate::pace::Pace;
 use crate::transport::Transport;
 pub use answering::Arrival;
 use answering::Inquiry;
@@ -63,6 +66,7 @@ enum Pause {
     Input,
     Output,
     Budget,
+    Pace,
     Helper,
 }
 
@@ -78,6 +82,8 @@ pub struct Connection<T> {
     inquiry: Option<Box<Inquiry>>,
     /// The claim on what a helper is doing.
     ticket: Option<Ticket>,
+    /// How fast it may go, and how slowly, if that is bounded.
+    pace: Option<Box<Pace>>,
     deadline_ms: u64,
     peer: Peer,
     waiting: Waiting,
@@ -108,6 +114,7 @@ impl<T: Transport> Connection<T> {
             output: Output::default(),
             inquiry: None,
             ticket: None,
+            pace: Pace::begin(&cx.rates, cx.deadlines.send_ms, cx.clock.now_ms()),
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
             peer,
             waiting: Waiting::Header,
@@ -157,12 +164,16 @@ impl<T: Transport> Connection<T> {
     /// As [`Connection::advance`], with a response in the output buffer already.
     fn advance_with(&mut self, cx: &mut Context) -> Fate {
         let mut budget = Budget::TURN;
+        if self.pace.is_some() {
+            self.limit(&mut budget, cx);
+        }
         let mut buffer = std::mem::take(&mut cx.input);
         let result = self.run(&mut buffer, &mut budget, cx);
         cx.input = buffer;
         cx.output.clear();
         cx.counters.sent_bytes.add(budget.sent_bytes);
         match result {
+            Ok(pause) if self.pace.is_some() => self.pause_in_step(pause, &budget, cx),
             Ok(pause) => self.pause(pause, &budget, cx),
             Err(reason) => self.close(reason),
         }
@@ -185,6 +196,7 @@ impl<T: Transport> Connection<T> {
                 Flushed::Done => {}
                 Flushed::Blocked => return Ok(Pause::Output),
                 Flushed::Budget => return Ok(Pause::Budget),
+                Flushed::Paced => return Ok(Pause::Pace),
                 Flushed::Cold => return Ok(Pause::Helper),
             }
             match self.http.next() {

@@ -15,6 +15,7 @@ use crate::gate::SharedGate;
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
+use crate::pace::Rates;
 use crate::settings::{Deadlines, Settings};
 use crate::site::Site;
 
@@ -39,6 +40,8 @@ pub struct Context {
     pub limits: Limits,
     /// Deadlines of a connection.
     pub deadlines: Deadlines,
+    /// How fast a connection may go, and how slowly.
+    pub rates: Rates,
     /// Where sockets are read into.
     pub input: Vec<u8>,
     /// Where responses gather. Empty between calls.
@@ -75,6 +78,7 @@ impl Context {
             clock,
             limits: settings.limits,
             deadlines: settings.deadlines,
+            rates: settings.rates,
             input: vec![0; INPUT_BYTES],
             output: BytesMut::with_capacity(2 * OUTPUT_BYTES),
             buffers: Pool::new(POOLED_MAX, INPUT_BYTES),

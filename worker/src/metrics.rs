@@ -46,6 +46,8 @@ pub struct Counters {
     pub content_timeouts: Counter,
     /// Connections reset because the peer took no more bytes.
     pub send_timeouts: Counter,
+    /// Connections reset because the peer took or gave too few bytes a second.
+    pub slow_peers: Counter,
     /// Connections closed because a refused peer went on talking.
     pub linger_timeouts: Counter,
     /// Connections reset because a file changed while it was being sent.

@@ -29,13 +29,31 @@ pub struct Budget {
     pub file_bytes: u64,
     /// Bytes it may read.
     pub input_bytes: usize,
+    /// Bytes it may hand to the kernel, of heads and contents alike; not bounded but by `--limit-rate`.
+    pub output_bytes: u64,
     /// Bytes it has handed to the kernel.
     pub sent_bytes: u64,
 }
 
 impl Budget {
     /// What every connection gets in a turn: enough to make the turn worth it, little enough to be fair.
-    pub const TURN: Self = Self { exchanges: 16, file_bytes: 2 << 20, input_bytes: 256 << 10, sent_bytes: 0 };
+    pub const TURN: Self = Self {
+        exchanges: 16,
+        file_bytes: 2 << 20,
+        input_bytes: 256 << 10,
+        output_bytes: u64::MAX,
+        sent_bytes: 0,
+    };
+
+    const fn add_sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+        self.output_bytes = self.output_bytes.saturating_sub(bytes);
+    }
+
+    /// Why not all was sent.
+    const fn unfinished(&self) -> Flushed {
+        if self.output_bytes == 0 { Flushed::Paced } else { Flushed::Blocked }
+    }
 }
 
 /// How far a flush came.
@@ -47,6 +65,8 @@ pub enum Flushed {
     Blocked,
     /// The budget is used up; the socket may have room.
     Budget,
+    /// The rate that is allowed is used up; more accrues with time.
+    Paced,
     /// The file is not in memory: a helper has to do [`Output::task`] first.
     Cold,
 }
@@ -96,7 +116,7 @@ impl Transfer {
         }
         let sent = send(transport, &self.bytes, self.file_follows(), budget)?;
         self.bytes.advance(sent);
-        Ok(if self.bytes.is_empty() { Flushed::Done } else { Flushed::Blocked })
+        Ok(if self.bytes.is_empty() { Flushed::Done } else { budget.unfinished() })
     }
 
     fn flush_file<T: Transport>(
@@ -107,9 +127,9 @@ impl Transfer {
     ) -> Result<Flushed, CloseReason> {
         let Some(file) = &mut self.file else { return Ok(Flushed::Done) };
         while file.left_bytes > 0 {
-            let step = file.left_bytes.min(budget.file_bytes);
+            let step = file.left_bytes.min(budget.file_bytes).min(budget.output_bytes);
             if step == 0 {
-                return Ok(Flushed::Budget);
+                return Ok(if budget.output_bytes == 0 { Flushed::Paced } else { Flushed::Budget });
             }
             let step = match self.warm_until.saturating_sub(file.offset) {
                 0 if !may_wait && !file.representation.is_resident(file.offset, step) => {
@@ -126,7 +146,7 @@ impl Transfer {
                     file.offset += sent;
                     file.left_bytes = file.left_bytes.saturating_sub(sent);
                     budget.file_bytes = budget.file_bytes.saturating_sub(sent);
-                    budget.sent_bytes += sent;
+                    budget.add_sent(sent);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
                 Err(error) => return Err(CloseReason::of_send_file(&error)),
@@ -191,21 +211,38 @@ impl Transfer {
     }
 }
 
-/// How many of `bytes` the socket took: none if it is full.
+/// How many of `bytes` the socket took: none if it is full, or nothing may be sent.
 fn send<T: Transport>(
     transport: &mut T,
     bytes: &[u8],
     more_follows: bool,
     budget: &mut Budget,
 ) -> Result<usize, CloseReason> {
+    let mut bytes = bytes;
+    let mut more_follows = more_follows;
+    if bytes.len() as u64 > budget.output_bytes {
+        bytes = allowed(bytes, budget.output_bytes);
+        // It does, but not soon.
+        more_follows = false;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+    }
     match transport.send(bytes, more_follows) {
         Ok(sent) => {
-            budget.sent_bytes += sent as u64;
+            budget.add_sent(sent as u64);
             Ok(sent)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         Err(_) => Err(CloseReason::Peer),
     }
+}
+
+/// The beginning of `bytes`, as far as it may be sent.
+#[cold]
+fn allowed(bytes: &[u8], output_bytes: u64) -> &[u8] {
+    let length = usize::try_from(output_bytes).unwrap_or(usize::MAX);
+    bytes.get(..length).unwrap_or(bytes)
 }
 
 /// The sending side of a connection.
@@ -251,7 +288,7 @@ impl Output {
         cx: &mut Context,
     ) -> Result<Flushed, CloseReason> {
         if !cx.output.is_empty() && !self.flush_fresh(transport, budget, cx)? {
-            return Ok(Flushed::Blocked);
+            return Ok(budget.unfinished());
         }
         let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
         let flushed = transfer.flush(transport, budget, cx.may_wait())?;

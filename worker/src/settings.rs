@@ -7,6 +7,7 @@ use protocol::host::Hosts;
 use protocol::{Limits, Status};
 
 use crate::gate::GateSettings;
+use crate::pace::Rates;
 use crate::site::plan::Plan;
 
 /// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
@@ -16,6 +17,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a connection may take over what.
     pub deadlines: Deadlines,
+    /// How fast a connection may go, and how slowly.
+    pub rates: Rates,
     /// Most connections this worker holds at once.
     pub connections_max: usize,
     /// Sockets that may wait in the hand-off from the acceptor.

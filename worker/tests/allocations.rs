@@ -13,7 +13,7 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, FieldPolicy, Peer, Phase, Plan, Redirect, Room, Routes, Settings,
+    Accepted, Control, Deadlines, Entrance, FieldPolicy, Peer, Phase, Plan, Rates, Redirect, Room, Routes, Settings,
     SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
 };
 use protocol::cors::Origins;
@@ -67,6 +67,7 @@ fn settings(root: &Path) -> Settings {
     Settings {
         limits: protocol::Limits::default(),
         deadlines: Deadlines::default(),
+        rates: Rates::default(),
         connections_max: 100,
         handoff_capacity: 16,
         backlog: 16,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
-use oneloop_worker::{Deadlines, Peer};
+use oneloop_worker::{Deadlines, Peer, Rates};
 
 use super::client::{self, CUT_BYTES, Expected, FILES};
 use super::places::{self, Places};
@@ -76,6 +77,13 @@ const DEADLINES: Deadlines = Deadlines {
 };
 const STEPS_MAX: usize = 400_000;
 
+/// Half of the connections are paced, and of half of all a rate is demanded, though never as much as they are sent.
+fn rates(random: &mut Random) -> Rates {
+    let most = random.chance(2).then(|| [5_000, 100_000, 3_000_000][random.below(3)]);
+    let least = random.chance(2).then(|| most.map_or(1_000, |most| most - 1));
+    Rates { most: most.and_then(NonZeroU64::new), least: least.and_then(NonZeroU64::new) }
+}
+
 impl World {
     pub fn new(seed: u64, places: &Places) -> Self {
         let mut random = Random::new(seed);
@@ -107,7 +115,8 @@ impl World {
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
-        let cx = places::context(root, !prefix.is_empty(), DEADLINES);
+        let rates = rates(&mut random);
+        let cx = places::context(root, !prefix.is_empty(), DEADLINES, rates);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -140,6 +149,7 @@ impl World {
                 self.connection.end(&mut self.cx);
                 return reason;
             }
+            self.expect_pace();
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "the connection gets nowhere");
             if self.fault != Fault::None && !self.has_struck && self.steps >= self.strikes_at_step {
@@ -152,6 +162,14 @@ impl World {
                 self.something_happens();
             }
         }
+    }
+
+    /// Whatever happens, no more is sent than a burst and what has accrued since.
+    fn expect_pace(&self) {
+        let Some(most) = self.cx.rates.most else { return };
+        let burst = (most.get() * 375 / 1_000).max(32 << 10);
+        let sent = self.wire.borrow().outbound.len() as u64;
+        assert!(sent <= burst + most.get() * self.now_ms / 1_000 + 1, "{sent} bytes in {} ms", self.now_ms);
     }
 
     fn advance(&mut self) {
@@ -353,8 +371,11 @@ impl World {
         let is_right = match self.fault {
             _ if !self.has_struck => is_all && is_end,
             Fault::None => is_all && is_end,
+            // Few bytes in minutes: too few for any rate that is demanded here.
+            Fault::ReadSlowly if reason == CloseReason::TooSlow => self.cx.rates.least.is_some(),
             Fault::ReadSlowly => !is_cut && reason != CloseReason::SendTimeout,
             Fault::Reset => reason == CloseReason::Peer || is_all,
+            Fault::StopReading if reason == CloseReason::TooSlow => self.cx.rates.least.is_some(),
             Fault::StopReading => !is_cut || reason == CloseReason::SendTimeout,
             Fault::StopSending => !is_cut,
             Fault::Truncate => is_cut == (reason == CloseReason::TruncatedFile) && (is_cut || is_all),
