@@ -23,6 +23,10 @@ use os::Signals;
 use server::REPORT;
 use settings::{Machine, Settings};
 
+/// Lines of diagnostics that may wait to be written: with a budget of memory, and without.
+const FEW_LINES: usize = 4_096;
+const MANY_LINES: usize = 128_000;
+
 fn main() -> ExitCode {
     // First of all: until then they end the process.
     let signals = Signals::keep();
@@ -53,7 +57,11 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error::Error>> {
     os::ignore_file_size_signal();
     let machine = Machine::look();
-    let _flushed_at_the_end = start_diagnostics(cli.log_level);
+    let is_bounded = cli.bounds.memory_budget > 0;
+    if is_bounded {
+        os::give_memory_back();
+    }
+    let _flushed_at_the_end = start_diagnostics(cli.log_level, if is_bounded { FEW_LINES } else { MANY_LINES });
     for warning in cli::strange_variables() {
         tracing::warn!("{warning}");
     }
@@ -63,9 +71,9 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
 
 /// Sends diagnostics to standard error from a thread of their own: when nobody reads them, lines are dropped and no
 /// loop ever waits.
-fn start_diagnostics(level: Level) -> WorkerGuard {
+fn start_diagnostics(level: Level, lines_max: usize) -> WorkerGuard {
     let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).thread_name("diagnostics").finish(io::stderr());
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max).thread_name("diagnostics").finish(io::stderr());
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

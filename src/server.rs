@@ -18,6 +18,7 @@ use acceptor::{AcceptError, Acceptor, LocalAddress};
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Destination, Producer, Writer};
+use worker::users::Roll;
 use worker::{Control, Entrance, Handle, Keeper, Phase, Releases, Room, StartError};
 
 use crate::os::{self, Request, Signals};
@@ -98,7 +99,11 @@ fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer
 fn start_clerk(settings: &mut Settings) -> Result<Option<Clerk>, ServerError> {
     let roll = settings.worker.gate.take().and_then(|gate| gate.users);
     let work = settings.user_file.take().zip(roll);
-    work.map(|(file, roll)| Clerk::start(file, roll))
+    let kib_max = |roll: &Roll| if settings.shares.is_bounded() { roll.users().password_kib() } else { u32::MAX };
+    work.map(|(file, roll)| {
+        let kib_max = kib_max(&roll);
+        Clerk::start(file, roll, kib_max)
+    })
         .transpose()
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))
 }
@@ -138,10 +143,12 @@ fn start_workers(
 /// What is served, to whom, where, and with how much: one line each.
 fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
     let urls: Vec<_> = locals.iter().map(url).collect();
+    let is_told = settings.is_verbose && settings.shares.is_bounded();
+    let memory = if is_told { format!("memory: {}\n", settings.shares) } else { String::new() };
     let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
     let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections\n",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections\n{memory}",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
@@ -251,6 +258,7 @@ impl Server {
                 content_timeouts = counters.content_timeouts.get(),
                 send_timeouts = counters.send_timeouts.get(),
                 slow_peers = counters.slow_peers.get(),
+                memory_refusals = counters.memory_refusals.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
                 proxy_refusals = counters.proxy_refusals.get(),

@@ -3,6 +3,7 @@
 mod access;
 mod budget;
 mod listening;
+mod memory;
 mod site;
 
 use std::fmt;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use acceptor::Address;
 use protocol::Limits;
+use worker::gate::GateSettings;
 use worker::log_writer::Destination;
-use worker::{Deadlines, Rates};
+use worker::{Deadlines, Memory, Rates};
 
 use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
 use crate::os;
@@ -23,6 +25,7 @@ pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
 use listening::descriptors;
 pub(crate) use listening::{addresses, forms};
+pub(crate) use memory::{MemoryError, Shares};
 use site::site;
 
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
@@ -63,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) acceptor: acceptor::Settings,
     /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
     pub(crate) connections_max: u64,
+    /// How the memory is shared out.
+    pub(crate) shares: Shares,
     /// For every worker, but for its processor.
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
@@ -107,10 +112,13 @@ impl Settings {
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
-        let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
+        let shares = shares(cli, workers, budget, access_log.is_some(), gate.as_ref())?;
+        let mut worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
+        shares.apply(&mut worker);
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
-            connections_max: budget.connections_max,
+            connections_max: shares.connections_max(),
+            shares,
             processors: processors(&cli.pin, machine, workers)?,
             listen,
             is_sharded: is_sharded(cli),
@@ -147,6 +155,30 @@ pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Resu
     Budget::new(cli, machine, workers, listeners, has_access_log)
 }
 
+/// How the memory is shared out between as many connections and files as there are descriptors for, and the rest.
+fn shares(
+    cli: &Cli,
+    workers: usize,
+    descriptors: Budget,
+    has_access_log: bool,
+    gate: Option<&GateSettings>,
+) -> Result<Shares, SettingsError> {
+    let users = gate.and_then(|gate| gate.users.as_ref());
+    let password_kib = users.map_or(0, |roll| roll.users().password_kib());
+    let load = memory::Load { workers: workers as u64, descriptors, has_access_log, password_kib };
+    Shares::new(cli, &load).map_err(SettingsError::Memory)
+}
+
+/// The same, for whoever wants to know no more.
+///
+/// # Errors
+/// Why the server would not start.
+pub(crate) fn memory(cli: &Cli, machine: &Machine, has_access_log: bool) -> Result<Shares, SettingsError> {
+    let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+    let descriptors = budget(cli, machine, has_access_log)?;
+    shares(cli, workers(cli, machine), descriptors, has_access_log, gate.as_ref())
+}
+
 /// What a worker is told, whatever processor it is bound to and whoever may ask.
 pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> worker::Settings {
     worker::Settings {
@@ -157,6 +189,7 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
             content_bytes_max: cli.max_body,
         },
         deadlines: deadlines(cli),
+        memory: Memory::default(),
         rates: Rates { most: cli.bounds.most(), least: cli.bounds.least() },
         // Any worker may end up with all connections: turns are strict, but lifetimes differ.
         connections_max: saturate(connections_max),
@@ -281,6 +314,8 @@ pub(crate) enum SettingsError {
     },
     /// Nobody could be let in.
     Users(UserFileError),
+    /// There is too little memory.
+    Memory(MemoryError),
     /// The process may not run there.
     Processor {
         /// The one that was asked for.
@@ -323,6 +358,7 @@ impl fmt::Display for SettingsError {
                 os::reason(source)
             ),
             Self::Users(source) => source.fmt(f),
+            Self::Memory(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
                 let allowed = allowed.join(", ");
@@ -343,6 +379,7 @@ impl std::error::Error for SettingsError {
             | Self::Unresolved { source, .. }
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
+            Self::Memory(source) => Some(source),
             Self::Descriptors { .. } | Self::Processor { .. } => None,
         }
     }

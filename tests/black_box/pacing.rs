@@ -1,12 +1,12 @@
 //! Rates: nobody is sent more than allowed, everybody gets as much, and who is too slow is cut.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, eventually, request};
+use super::client::{Client, End, eventually, request};
 use super::schedule::timed;
-use super::server::Server;
-use super::slow_fs::SlowFs;
+use super::server::{Launch, Server};
+use super::slow_fs::{Delays, LARGE_BYTES, tree_with_cold};
 use super::tree::{Tree, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,15 +16,21 @@ fn expect_between(took: Duration, least: Duration, most: Duration) {
     assert!((least..=most).contains(&took), "{took:?} is not between {least:?} and {most:?}");
 }
 
+/// A figure of all workers.
 fn counter(server: &Server, name: &str) -> u64 {
-    server.counters(name)
+    server.counters(2).iter().map(|counters| counters.get(name)).sum()
+}
+
+/// A server with two workers.
+fn start(flags: &[&str], tree: &Tree) -> Server {
+    Launch::new(tree.root()).flags(&["-t", "2"]).flags(flags).start()
 }
 
 #[test]
 fn twenty_downloads_each_get_the_rate_and_small_files_come_at_once() {
     let whole = pattern(2 * MIB);
     let tree = Tree::new(&[("a.bin", &whole), ("small.txt", b"small"), ("page.html", &pattern(20_000))]);
-    let server = Server::start(&["--limit-rate", "512k", "--send-timeout", "1s"], tree.root());
+    let server = start(&["--limit-rate", "512k", "--send-timeout", "1s"], &tree);
     let _timed = timed();
     let times = std::thread::scope(|scope| {
         let download = || {
@@ -59,8 +65,9 @@ fn bytes_come_a_few_times_a_second_and_nobody_is_busy_meanwhile() {
     client.send(&request("GET", "/a.bin", &[]));
     let (mut last, mut gaps, mut received) = (Instant::now(), Vec::new(), 0);
     let start = Instant::now();
+    client.response_head();
     while start.elapsed() < SECOND * 3 {
-        client.response_bytes(1, |bytes| received += bytes.len());
+        client.content(8 << 10, |bytes| received += bytes.len());
         let gap = last.elapsed();
         last = Instant::now();
         if gap > SECOND / 20 {
@@ -79,7 +86,7 @@ fn bytes_come_a_few_times_a_second_and_nobody_is_busy_meanwhile() {
 fn every_kind_of_content_is_paced() {
     let whole = pattern(MIB);
     let tree = Tree::new(&[("a.bin", &whole), ("small.bin", &whole[..10_000])]);
-    let server = Server::start(&["--limit-rate", "256k", "--send-timeout", "1s"], tree.root());
+    let server = start(&["--limit-rate", "256k", "--send-timeout", "1s"], &tree);
     let _timed = timed();
     let paced = |what: &str, bytes: usize, run: &dyn Fn(&mut Client)| {
         let mut client = server.connect();
@@ -113,7 +120,7 @@ fn every_kind_of_content_is_paced() {
         scope.spawn(|| {
             // Neither a head alone nor a confirmation is content, however much that content would be.
             paced("no content", 0, &|client| {
-                let tag = client.exchange(&request("HEAD", "/a.bin", &[])).field("etag").unwrap().to_owned();
+                let tag = client.exchange(&request("HEAD", "/a.bin", &[])).etag().to_owned();
                 for _ in 0..50 {
                     let response = client.get_with("/a.bin", &[&format!("If-None-Match: {tag}")]);
                     assert_eq!(response.status, 304);
@@ -127,21 +134,22 @@ fn every_kind_of_content_is_paced() {
 
 #[test]
 fn content_that_helpers_read_is_paced() {
-    let Some(slow) = SlowFs::mount_or_skip("pacing::content_that_helpers_read_is_paced") else { return };
-    let server = Server::start(&["--limit-rate", "256k", "--send-timeout", "2s"], slow.root());
+    let test = "pacing::content_that_helpers_read_is_paced";
+    let Some((tree, fs)) = tree_with_cold(test, Delays::of(SECOND / 20)) else { return };
+    let server = start(&["--limit-rate", "256k", "--send-timeout", "2s"], &tree);
     let _timed = timed();
-    let whole = slow.content();
     let start = Instant::now();
-    server.connect().download(slow.target(), &whole);
-    let full = Duration::from_secs_f64(whole.len() as f64 / f64::from(256 << 10));
-    expect_between(start.elapsed(), full.saturating_sub(SECOND / 2), full + SECOND * 2);
+    server.connect().download("/cold/large-1.bin", &fs.content("large-1.bin"));
+    let full = SECOND * u32::try_from(LARGE_BYTES).unwrap() / (256 << 10);
+    expect_between(start.elapsed(), full - SECOND / 2, full + SECOND * 2);
+    assert_eq!(counter(&server, "send_timeouts"), 0);
 }
 
 #[test]
 fn a_paced_response_is_finished_within_the_grace_and_then_closed() {
     let whole = pattern(MIB);
     let tree = Tree::new(&[("a.bin", &whole)]);
-    let mut server = Server::start(&["--limit-rate", "512k", "--send-timeout", "1s"], tree.root());
+    let mut server = start(&["--limit-rate", "512k", "--send-timeout", "1s"], &tree);
     let _timed = timed();
     let mut client = server.connect();
     client.send(&request("GET", "/a.bin", &[]));
@@ -154,49 +162,39 @@ fn a_paced_response_is_finished_within_the_grace_and_then_closed() {
     assert!(server.wait_exit(SECOND * 5).success());
 }
 
-/// Reads a response of `length` bytes, `rate` a second, in small steps; the bytes, and whether all came.
-fn read_at(server: &Server, target: &str, length: usize, rate: usize, most: Duration) -> (Vec<u8>, bool) {
+/// Reads a response at that many bytes a second, in small steps: what came of its content, which may be cut.
+fn read_at(server: &Server, target: &str, rate: usize) -> Vec<u8> {
+    const STEP: usize = 8 << 10;
     let mut client = Client::connect_with_window(server.address(), 16 << 10);
     client.send(&request("GET", target, &[]));
-    let response = client.response_head();
-    assert_eq!(response.content_length(), Some(length as u64));
-    let start = Instant::now();
-    let (mut stream, mut received) = client.into_parts();
-    while received.len() < length && start.elapsed() < most {
-        let due = (start.elapsed().as_secs_f64() * rate as f64) as usize;
-        let wanted = due.saturating_sub(received.len()).min(length - received.len());
-        if wanted == 0 {
-            std::thread::sleep(SECOND / 100);
-            continue;
-        }
-        let mut piece = vec![0; wanted.min(16 << 10)];
-        match stream.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => received.extend_from_slice(&piece[..count]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-            Err(error) => panic!("{error}"),
+    let length = usize::try_from(client.response_head().content_length().unwrap()).unwrap();
+    let (start, mut received) = (Instant::now(), Vec::new());
+    while received.len() < length {
+        let due = SECOND.mul_f64(received.len() as f64 / rate as f64);
+        std::thread::sleep(due.saturating_sub(start.elapsed()));
+        let step = STEP.min(length - received.len()) as u64;
+        if let Err(cut) = client.content_or_cut(step, |bytes| received.extend_from_slice(bytes)) {
+            assert_eq!(cut.end, End::Reset);
+            break;
         }
     }
-    let is_whole = received.len() == length;
-    (received, is_whole)
+    received
 }
 
 #[test]
 fn a_reader_that_acknowledges_too_little_is_cut_and_one_just_above_is_kept() {
-    let whole = pattern(6 * MIB);
+    let whole = pattern(3 * MIB);
     let tree = Tree::new(&[("a.bin", &whole)]);
-    // The kernel holds back acknowledgements of a window that hardly opens, so the two lie well apart.
     let flags = ["--min-rate", "200k", "--send-timeout", "2s", "--log-level", "debug"];
-    let server = Server::start(&flags, tree.root());
+    let server = start(&flags, &tree);
     let _timed = timed();
     std::thread::scope(|scope| {
-        let kept = scope.spawn(|| read_at(&server, "/a.bin", 6 * MIB, 600 << 10, SECOND * 20));
-        let cut = scope.spawn(|| read_at(&server, "/a.bin", 6 * MIB, 60 << 10, SECOND * 15));
-        let (received, is_whole) = cut.join().unwrap();
-        assert!(!is_whole && whole.starts_with(&received));
-        assert!(received.len() < 900_000, "{} bytes before it was cut", received.len());
-        let (received, is_whole) = kept.join().unwrap();
-        assert!(is_whole && received == whole, "{} bytes of one that was fast enough", received.len());
+        let kept = scope.spawn(|| read_at(&server, "/a.bin", 260 << 10));
+        let cut = scope.spawn(|| read_at(&server, "/a.bin", 140 << 10));
+        let received = cut.join().unwrap();
+        assert!(received.len() < MIB && whole.starts_with(&received), "{} bytes", received.len());
+        let received = kept.join().unwrap();
+        assert!(received == whole, "{} bytes of one that was fast enough", received.len());
     });
     assert_eq!((counter(&server, "slow_peers"), counter(&server, "send_timeouts")), (1, 0));
     assert!(server.stderr().contains("TooSlow"), "{}", server.stderr());
@@ -207,7 +205,7 @@ fn who_is_paced_by_the_server_is_never_too_slow_for_it() {
     let whole = pattern(MIB);
     let tree = Tree::new(&[("a.bin", &whole)]);
     let flags = ["--limit-rate", "256k", "--min-rate", "255k", "--send-timeout", "1s"];
-    let server = Server::start(&flags, tree.root());
+    let server = start(&flags, &tree);
     let _timed = timed();
     let mut client = server.connect();
     for pause in [0, 3, 0] {
@@ -223,7 +221,7 @@ fn content_and_heads_that_drip_are_cut() {
     let tree = Tree::new(&[("a.txt", b"a")]);
     let flags =
         ["--min-rate", "1k", "--send-timeout", "1s", "--header-timeout", "30s", "--body-timeout", "30s"];
-    let server = Server::start(&flags, tree.root());
+    let server = start(&flags, &tree);
     let _timed = timed();
     let head = request("POST", "/a.txt", &["Content-Length: 100000"]);
     // Whether what drips is cut, and after how long at the least.
@@ -266,7 +264,7 @@ fn more_cannot_be_demanded_than_is_sent() {
     let tree = Tree::new(&[]);
     for least in ["512k", "1m"] {
         let flags = ["--limit-rate", "512k", "--min-rate", least];
-        let ended = super::server::Launch::new(tree.root()).flags(&flags).run();
+        let ended = Launch::new(tree.root()).flags(&flags).run();
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         assert!(ended.stderr.contains("--min-rate") && ended.stderr.contains("524288"), "{}", ended.stderr);
     }

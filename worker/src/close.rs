@@ -27,6 +27,8 @@ pub enum CloseReason {
     LingerTimeout,
     /// It did not begin with a header of the PROXY protocol, or may not.
     ProxyHeader,
+    /// There was no memory left for what it made us keep.
+    NoMemory,
     /// The file ended before the length that was promised.
     TruncatedFile,
     /// The server is ending.
@@ -54,7 +56,12 @@ impl CloseReason {
     pub const fn needs_reset(self) -> bool {
         matches!(
             self,
-            Self::ContentTimeout | Self::SendTimeout | Self::TooSlow | Self::TruncatedFile | Self::Failed
+            Self::ContentTimeout
+                | Self::SendTimeout
+                | Self::TooSlow
+                | Self::NoMemory
+                | Self::TruncatedFile
+                | Self::Failed
         )
     }
 
@@ -67,6 +74,7 @@ impl CloseReason {
             Self::ContentTimeout => &counters.content_timeouts,
             Self::SendTimeout => &counters.send_timeouts,
             Self::TooSlow => &counters.slow_peers,
+            Self::NoMemory => &counters.memory_refusals,
             Self::LingerTimeout => &counters.linger_timeouts,
             Self::ProxyHeader => &counters.proxy_refusals,
             Self::TruncatedFile => &counters.truncated_files,

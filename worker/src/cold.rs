@@ -31,7 +31,7 @@ use crate::throttle;
 pub use window::Window;
 
 /// Tasks that may wait for a helper, of all workers together.
-const QUEUE_MAX: usize = 4096;
+pub const QUEUE_MAX: usize = 4096;
 /// Outcomes that may wait for a worker, tasks under way included.
 const INBOX_MAX: usize = 4096;
 /// How much of a file is brought into memory at once, so that the kernel can send it.
@@ -155,7 +155,14 @@ impl Inbox {
     /// An empty inbox of the worker that `waker` wakes.
     #[must_use]
     pub fn new(waker: Arc<mio::Waker>) -> Arc<Self> {
-        Arc::new(Self { done: ArrayQueue::new(INBOX_MAX), outstanding: AtomicUsize::new(0), waker })
+        Self::with_room(waker, INBOX_MAX)
+    }
+
+    /// The same for so many tasks, at least one.
+    #[must_use]
+    pub fn with_room(waker: Arc<mio::Waker>, tasks_max: usize) -> Arc<Self> {
+        let done = ArrayQueue::new(tasks_max.clamp(1, INBOX_MAX));
+        Arc::new(Self { done, outstanding: AtomicUsize::new(0), waker })
     }
 
     /// The next outcome, and of which errand.
@@ -223,7 +230,7 @@ impl Helpers {
     /// The task, when there is no room.
     pub fn submit(&self, claim: &Arc<ErrandId>, task: Task, inbox: &Arc<Inbox>) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
-        if inbox.outstanding.load(Ordering::Relaxed) >= INBOX_MAX {
+        if inbox.outstanding.load(Ordering::Relaxed) >= inbox.done.capacity() {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };

@@ -23,11 +23,12 @@
 //! head is decoded once more and answered.
 //!
 //! This file is the way of the bytes: in, through the machine, out. `answering` decides and writes responses,
-//! `waiting` owns the deadlines and the ways to end, `pacing` the rates, `introduction` what a proxy says before the
-//! first request.
+//! `waiting` owns the deadlines and the ways to end, `pacing` the rates, `keeping` the input that has to wait,
+//! `introduction` what a proxy says before the first request.
 
 mod answering;
 mod introduction;
+mod keeping;
 mod pacing;
 mod waiting;
 
@@ -75,7 +76,8 @@ enum Pause {
 pub struct Connection<T> {
     transport: T,
     http: Http1,
-    /// Input that is not used up: part of a head, or requests that wait for their turn.
+    /// Input that is not used up: part of a head, or requests that wait for their turn. A buffer of the pool, unless it
+    /// is empty.
     input: BytesMut,
     output: Output,
     /// What is being found out before the request can be answered.
@@ -268,7 +270,7 @@ impl<T: Transport> Connection<T> {
             Ok(0) => {
                 self.is_drained = true;
                 self.http.end_of_stream();
-                self.input.clear();
+                self.give_input(cx);
             }
             Ok(bytes) => {
                 budget.input_bytes = budget.input_bytes.saturating_sub(bytes);
@@ -291,8 +293,7 @@ impl<T: Transport> Connection<T> {
         let used = self.consume(fresh, budget, cx);
         let rest = fresh.get(used..).unwrap_or_default();
         if !rest.is_empty() {
-            self.input = cx.buffers.take();
-            self.input.extend_from_slice(rest);
+            self.keep_rest(rest, cx);
         }
     }
 
@@ -354,7 +355,7 @@ impl<T: Transport> Connection<T> {
     /// logged.
     pub fn end(&mut self, cx: &mut Context) {
         self.output.end(cx);
-        cx.buffers.give(std::mem::take(&mut self.input));
+        self.give_input(cx);
     }
 
     fn drain_content(&mut self, input: &[u8], cx: &Context) -> usize {

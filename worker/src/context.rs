@@ -25,8 +25,6 @@ pub const INPUT_BYTES: usize = 16 << 10;
 pub const OUTPUT_BYTES: usize = 64 << 10;
 /// How long a peer may take to finish a request, or to stop talking, when the server is ending.
 const DRAINING_MS: u64 = 1_000;
-/// Buffers and transfers kept for reuse. More may be in use; these are what a quiet worker holds on to.
-const POOLED_MAX: usize = 256;
 
 /// The worker's way to the access log. Shared with the worker's thread, which keeps it when the loop panics.
 pub type SharedProducer = Rc<RefCell<Producer>>;
@@ -74,6 +72,7 @@ impl Context {
         log: Option<SharedProducer>,
         clock: Clock,
     ) -> Self {
+        let memory = &settings.memory;
         Self {
             clock,
             limits: settings.limits,
@@ -81,8 +80,8 @@ impl Context {
             rates: settings.rates,
             input: vec![0; INPUT_BYTES],
             output: BytesMut::with_capacity(2 * OUTPUT_BYTES),
-            buffers: Pool::new(POOLED_MAX, INPUT_BYTES),
-            transfers: Transfers::new(POOLED_MAX),
+            buffers: Pool::new(memory.pooled_max, INPUT_BYTES).with_room(memory.kept_inputs_max),
+            transfers: Transfers::new(memory.pooled_max).with_room(memory.kept_output_bytes_max),
             site,
             gate: None,
             log,

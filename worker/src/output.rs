@@ -85,6 +85,8 @@ struct Transfer {
     line_prefix_bytes: usize,
     /// Offset up to which the file was brought into memory for this transfer.
     warm_until: u64,
+    /// What it takes, or is about to, of the memory for all of them: never less until it ends.
+    charged_bytes: usize,
 }
 
 impl Transfer {
@@ -271,6 +273,10 @@ impl Output {
             transfer.line_prefix_bytes = transfer.line.len();
             line.write_suffix(&mut transfer.line);
         }
+        if !cx.transfers.charge(transfer, transfer.line.len()) {
+            cx.counters.memory_refusals.increment();
+            transfer.line = Vec::new();
+        }
         transfer.promised_bytes = content_bytes;
         transfer.file_bytes = file.left_bytes_in_all();
         transfer.file = Some(file);
@@ -312,6 +318,9 @@ impl Output {
         let is_sent = rest.is_empty();
         if !is_sent {
             let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
+            if !cx.transfers.charge(transfer, transfer.line.len() + rest.len()) {
+                return Err(CloseReason::NoMemory);
+            }
             transfer.bytes.extend_from_slice(rest);
         }
         cx.output.clear();
@@ -322,6 +331,18 @@ impl Output {
     #[must_use]
     pub fn task(&self) -> Option<Task> {
         self.0.as_ref().and_then(|transfer| transfer.task())
+    }
+
+    /// Whether there is memory for what comes of a task.
+    pub fn makes_room(&mut self, task: &Task, transfers: &mut Transfers) -> bool {
+        match (task, &mut self.0) {
+            // What was read comes once by itself, and once among what is to be sent.
+            (Task::Read(window), Some(transfer)) => {
+                let bytes = usize::try_from(window.bytes).unwrap_or(usize::MAX);
+                transfers.charge(transfer, transfer.line.len().saturating_add(bytes.saturating_mul(2)))
+            }
+            _ => true,
+        }
     }
 
     /// A helper has done its task.
@@ -362,19 +383,38 @@ impl Output {
     }
 }
 
-/// A bounded stack of transfers that are not in use.
+/// A bounded stack of transfers that are not in use, and the memory for those that are.
 #[derive(Debug)]
 pub struct Transfers {
     #[expect(clippy::vec_box, reason = "a transfer moves between pool and connection as a pointer")]
     free: Vec<Box<Transfer>>,
     free_max: usize,
+    /// Bytes that transfers in use may still take together.
+    room_bytes: usize,
 }
 
 impl Transfers {
     /// A pool that keeps at most `free_max` transfers.
     #[must_use]
     pub const fn new(free_max: usize) -> Self {
-        Self { free: Vec::new(), free_max }
+        Self { free: Vec::new(), free_max, room_bytes: usize::MAX }
+    }
+
+    /// The same, the transfers of which may keep so many bytes together.
+    #[must_use]
+    pub fn with_room(self, room_bytes: usize) -> Self {
+        Self { room_bytes, ..self }
+    }
+
+    /// Takes the memory for a transfer that is to keep so many bytes; whether there is as much.
+    fn charge(&mut self, transfer: &mut Transfer, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(transfer.charged_bytes);
+        let has_room = more <= self.room_bytes;
+        if has_room {
+            self.room_bytes -= more;
+            transfer.charged_bytes += more;
+        }
+        has_room
     }
 
     fn take(&mut self) -> Box<Transfer> {
@@ -382,9 +422,11 @@ impl Transfers {
     }
 
     fn give(&mut self, mut transfer: Box<Transfer>) {
+        self.room_bytes += std::mem::take(&mut transfer.charged_bytes);
         if self.free.len() < self.free_max {
             transfer.clear();
-            if transfer.bytes.capacity() > POOLED_BYTES_MAX {
+            if transfer.bytes.capacity() + transfer.line.capacity() > POOLED_BYTES_MAX {
+                transfer.line = Vec::new();
                 transfer.bytes = BytesMut::new();
             }
             self.free.push(transfer);
@@ -470,6 +512,19 @@ mod tests {
         transfer.take_in(&[7; 40_000]).unwrap();
         assert_eq!(flush(&mut transfer, &mut taker), Flushed::Done);
         assert_eq!(taker.0, [true, false]);
+    }
+
+    #[test]
+    fn transfers_take_no_more_memory_together_than_there_is() {
+        let mut transfers = Transfers::new(1).with_room(100);
+        let [mut one, mut other] = [transfers.take(), transfers.take()];
+        assert!(transfers.charge(&mut one, 60) && transfers.charge(&mut one, 30));
+        assert!(!transfers.charge(&mut other, 41) && transfers.charge(&mut other, 40));
+        assert!(!transfers.charge(&mut one, 61));
+        transfers.give(one);
+        assert!(transfers.charge(&mut other, 100));
+        transfers.give(other);
+        assert_eq!(transfers.room_bytes, 100);
     }
 
     #[test]

@@ -210,6 +210,10 @@ impl Reactor {
         let Some((task, errands)) = connection.task().zip(self.cx.errands.as_mut()) else {
             return Fate::Close(CloseReason::Failed);
         };
+        if !connection.makes_room(&task, &mut self.cx.transfers) {
+            self.cx.counters.memory_refusals.increment();
+            return connection.go_without(&task, &mut self.cx);
+        }
         let connections = &mut self.connections;
         let still_waits =
             |id, errand| connections.get_mut(id).is_some_and(|connection| connection.waits_for(errand));

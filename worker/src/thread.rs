@@ -249,7 +249,7 @@ impl Worker {
         cx.errands = self
             .helpers
             .as_ref()
-            .map(|(helpers, waker)| Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker))));
+            .map(|(helpers, waker)| Errands::new(Arc::clone(helpers), Inbox::with_room(Arc::clone(waker), self.settings.memory.tasks_max)));
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);

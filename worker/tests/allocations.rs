@@ -13,7 +13,7 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, FieldPolicy, Peer, Phase, Plan, Rates, Redirect, Room, Routes, Settings,
+    Accepted, Control, Deadlines, Entrance, FieldPolicy, Memory, Peer, Phase, Plan, Rates, Redirect, Room, Routes, Settings,
     SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
 };
 use protocol::cors::Origins;
@@ -68,6 +68,7 @@ fn settings(root: &Path) -> Settings {
         limits: protocol::Limits::default(),
         deadlines: Deadlines::default(),
         rates: Rates::default(),
+        memory: Memory::default(),
         connections_max: 100,
         handoff_capacity: 16,
         backlog: 16,
@@ -85,6 +86,7 @@ fn settings(root: &Path) -> Settings {
             symlinks: Symlinks::Inside,
             open_files_max: 100,
             memory_bytes_max: 1 << 20,
+            lent_bytes_max: 128 << 20,
             // Entries are not checked again while requests are counted; a check may open and read a file.
             check_interval_ms: 3_600_000,
         },

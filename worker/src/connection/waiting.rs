@@ -135,7 +135,7 @@ impl<T: Transport> Connection<T> {
 
     fn time_out_head(&mut self, cx: &mut Context) -> Fate {
         cx.counters.header_timeouts.increment();
-        self.http.head_timeout();
+        self.http.give_up_head();
         let input = std::mem::take(&mut self.input);
         self.refuse(RequestError::HeadTimeout, &input, cx);
         cx.buffers.give(input);
@@ -198,7 +198,7 @@ impl<T: Transport> Connection<T> {
         if self.has_long_tail {
             self.begin_tail(cx);
         }
-        cx.buffers.give(std::mem::take(&mut self.input));
+        self.give_input(cx);
         self.transport.finish().map_err(|_| CloseReason::Peer)
     }
 

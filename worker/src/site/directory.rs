@@ -14,6 +14,7 @@ use protocol::http1::encode;
 use protocol::target::{self, RequestTarget};
 use protocol::{RequestHead, Status};
 
+use super::allowance::Allowance;
 use super::cache::Hit;
 use super::digest::TagPolicy;
 use super::fields::Paths;
@@ -49,6 +50,8 @@ pub struct Enumeration {
     pub unix_s: i64,
     /// The root, and how what is below it is served.
     pub opener: Opener,
+    /// What the listing takes its memory from.
+    pub allowance: Arc<Allowance>,
 }
 
 impl Enumeration {
@@ -65,6 +68,7 @@ impl Enumeration {
     }
 
     fn represent(&self, listing: &Listing, formats: Formats) -> io::Result<Representation> {
+        let share = self.allowance.take(listing.content.len() as u64).ok_or(io::ErrorKind::OutOfMemory)?;
         let mut file = making::file_in_memory()?;
         file.write_all(&listing.content)?;
         let file = making::sealed(file)?;
@@ -80,8 +84,10 @@ impl Enumeration {
             listed: None,
             unix_s: self.unix_s,
         };
-        Representation::new(file, &stat, &description, true, Patience::MayWait)
-            .map_err(|_| io::Error::other("what was written cannot be read"))
+        let listed = Representation::new(file, &stat, &description, true, Patience::MayWait)
+            .map_err(|_| io::Error::other("what was written cannot be read"))?;
+        listed.count_against(share);
+        Ok(listed)
     }
 
     fn fields(&self, formats: Formats) -> BytesMut {
@@ -138,6 +144,7 @@ impl Site {
             format,
             unix_s: asked.clock.unix_s(),
             opener: self.trees.chosen().opener.clone(),
+            allowance: Arc::clone(&self.allowance),
         };
         if self.patience == Patience::Never {
             self.errand = Some(Box::new(Task::List(Box::new(enumeration))));
@@ -250,6 +257,7 @@ mod tests {
             symlinks: Symlinks::Inside,
             open_files_max: 8,
             memory_bytes_max: 1 << 20,
+            lent_bytes_max: 128 << 20,
             check_interval_ms: 1_000,
         };
         let releases = Root::open(tree.path(), Symlinks::Inside).unwrap().into();
@@ -265,6 +273,7 @@ mod tests {
             format: Format::Html,
             unix_s: NOW_S,
             opener: site.trees.chosen().opener.clone(),
+            allowance: Arc::clone(&site.allowance),
         }
     }
 

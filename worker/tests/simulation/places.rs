@@ -10,7 +10,7 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts};
+use oneloop_worker::{Counters, Deadlines, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts};
 use tempfile::TempDir;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
@@ -45,7 +45,7 @@ impl Default for Places {
 
 /// What a connection needs that serves a directory. Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
 /// the page cache what happens.
-pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines, rates: Rates) -> Context {
+pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines, rates: Rates, memory: Memory) -> Context {
     let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
@@ -58,12 +58,14 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines, rates: Rat
         symlinks: Symlinks::Inside,
         open_files_max: 16,
         memory_bytes_max: 1 << 20,
+        lent_bytes_max: 128 << 20,
         check_interval_ms: 1_000,
     };
     let settings = Settings {
         limits: protocol::Limits::default(),
         deadlines,
         rates,
+        memory,
         connections_max: 1,
         handoff_capacity: 1,
         backlog: 1,

@@ -11,7 +11,7 @@ use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
-use oneloop_worker::{Deadlines, Peer, Rates};
+use oneloop_worker::{Deadlines, Memory, Peer, Rates};
 
 use super::client::{self, CUT_BYTES, Expected, FILES};
 use super::places::{self, Places};
@@ -57,6 +57,8 @@ pub struct World {
     script: VecDeque<u8>,
     expected: Vec<Expected>,
     cx: Context,
+    /// Whether there is little memory for responses that the client does not take.
+    is_tight: bool,
     connection: Connection<Simulated>,
     fate: Fate,
     now_ms: u64,
@@ -116,7 +118,10 @@ impl World {
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
         let rates = rates(&mut random);
-        let cx = places::context(root, !prefix.is_empty(), DEADLINES, rates);
+        let is_tight = random.chance(8);
+        let kept_output_bytes_max = if is_tight { 30_000 } else { usize::MAX };
+        let memory = Memory { kept_output_bytes_max, ..Memory::default() };
+        let cx = places::context(root, !prefix.is_empty(), DEADLINES, rates, memory);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -128,6 +133,7 @@ impl World {
             script,
             expected,
             cx,
+            is_tight,
             connection,
             fate: Fate::Wait,
             now_ms: 0,
@@ -369,6 +375,7 @@ impl World {
                 | CloseReason::HeaderTimeout
         );
         let is_right = match self.fault {
+            _ if reason == CloseReason::NoMemory => self.is_tight,
             _ if !self.has_struck => is_all && is_end,
             Fault::None => is_all && is_end,
             // Few bytes in minutes: too few for any rate that is demanded here.
