@@ -61,7 +61,8 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
     if is_bounded {
         os::give_memory_back();
     }
-    let _flushed_at_the_end = start_diagnostics(cli.log_level, if is_bounded { FEW_LINES } else { MANY_LINES });
+    let _flushed_at_the_end =
+        start_diagnostics(cli.log_level, if is_bounded { FEW_LINES } else { MANY_LINES });
     for warning in cli::strange_variables() {
         tracing::warn!("{warning}");
     }
@@ -72,8 +73,11 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
 /// Sends diagnostics to standard error from a thread of their own: when nobody reads them, lines are dropped and no
 /// loop ever waits.
 fn start_diagnostics(level: Level, lines_max: usize) -> WorkerGuard {
-    let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max).thread_name("diagnostics").finish(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(lines_max)
+        .thread_name("diagnostics")
+        .finish(io::stderr());
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

@@ -84,7 +84,9 @@ pub(crate) fn ignore_file_size_signal() {
 /// than glibc are left as they are.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, 16 << 10), (libc::M_TRIM_THRESHOLD, 64 << 10), (libc::M_ARENA_MAX, 2)] {
+    for (parameter, value) in
+        [(libc::M_MMAP_THRESHOLD, 16 << 10), (libc::M_TRIM_THRESHOLD, 64 << 10), (libc::M_ARENA_MAX, 2)]
+    {
         // SAFETY: mallopt(3) takes two integers and changes how memory is taken from now on, not what was taken. What it
         // does not know it refuses.
         unsafe { libc::mallopt(parameter, value) };

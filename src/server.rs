@@ -99,13 +99,14 @@ fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer
 fn start_clerk(settings: &mut Settings) -> Result<Option<Clerk>, ServerError> {
     let roll = settings.worker.gate.take().and_then(|gate| gate.users);
     let work = settings.user_file.take().zip(roll);
-    let kib_max = |roll: &Roll| if settings.shares.is_bounded() { roll.users().password_kib() } else { u32::MAX };
+    let kib_max =
+        |roll: &Roll| if settings.shares.is_bounded() { roll.users().password_kib() } else { u32::MAX };
     work.map(|(file, roll)| {
         let kib_max = kib_max(&roll);
         Clerk::start(file, roll, kib_max)
     })
-        .transpose()
-        .map_err(|error| ServerError::Worker(StartError::Loop(error)))
+    .transpose()
+    .map_err(|error| ServerError::Worker(StartError::Loop(error)))
 }
 
 fn start_workers(

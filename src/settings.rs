@@ -113,7 +113,8 @@ impl Settings {
         let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
         let shares = shares(cli, workers, budget, access_log.is_some(), gate.as_ref())?;
-        let mut worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
+        let mut worker =
+            worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
         shares.apply(&mut worker);
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },

@@ -58,7 +58,8 @@ impl Bounds {
                 self.min_rate, self.limit_rate
             )));
         }
-        let is_asked = |id| matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
+        let is_asked =
+            |id| matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
         self.asked = Asked { mem_cache: is_asked("mem_cache"), open_cache: is_asked("open_cache") };
         Ok(())
     }

@@ -264,10 +264,7 @@ fn cost(pools: &[Pool; POOLS], counts: [u64; POOLS]) -> u64 {
 ///
 /// # Errors
 /// A flag that asks for too much, whether it is in bytes, how much, and what would fit.
-fn share_out(
-    pools: &[Pool; POOLS],
-    bytes: u64,
-) -> Result<[u64; POOLS], (&'static str, bool, u64, u64)> {
+fn share_out(pools: &[Pool; POOLS], bytes: u64) -> Result<[u64; POOLS], (&'static str, bool, u64, u64)> {
     let mut got = pools.map(|pool| pool.wanted());
     let needed = cost(pools, got);
     if needed > bytes {
@@ -409,7 +406,10 @@ mod tests {
             let arguments = [arguments, &["--memory-budget", "64m"]].concat();
             let shares = shares(&arguments, &load(workers, descriptors)).unwrap();
             assert!(shares.total_bytes() <= 64 * MIB, "{arguments:?}: {shares}");
-            assert!(shares.total_bytes() > 60 * MIB || given.max_conns == Some(100), "{arguments:?}: {shares}");
+            assert!(
+                shares.total_bytes() > 60 * MIB || given.max_conns == Some(100),
+                "{arguments:?}: {shares}"
+            );
             for (pool, got) in shares.pools.iter().zip(shares.got) {
                 let range = pool.asked.map_or(pool.least..=pool.most, |(_, count)| count..=count);
                 assert!(range.contains(&got), "{arguments:?}: {got} {}", pool.what);
@@ -466,7 +466,11 @@ mod tests {
             let alone = |count: u64| {
                 let descriptors = Budget {
                     connections_max: if flag == "--max-conns" { count } else { 5_000 },
-                    open_files_max: if flag == "--open-cache" { count as usize } else { 4_096 },
+                    open_files_max: if flag == "--open-cache" {
+                        super::super::saturate(count)
+                    } else {
+                        4_096
+                    },
                 };
                 let count = format!("{count}{unit}");
                 shares(&[flag, &count, "--memory-budget", "64m"], &Load { descriptors, ..load })

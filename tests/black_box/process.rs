@@ -82,9 +82,8 @@ impl Process {
 
     /// Resident memory that is its own: pages of files, which the kernel can take back, are not.
     pub(crate) fn own_bytes(&self) -> u64 {
-        let kibibytes = |name| -> u64 {
-            self.status(name).trim_end_matches(" kB").parse().expect("a figure in kB")
-        };
+        let kibibytes =
+            |name| -> u64 { self.status(name).trim_end_matches(" kB").parse().expect("a figure in kB") };
         (kibibytes("RssAnon:") + kibibytes("RssShmem:")) << 10
     }
 
@@ -92,7 +91,8 @@ impl Process {
     pub(crate) fn memfd_bytes(&self) -> u64 {
         let links = fs::read_dir(self.directory.join("fd")).expect("fd").flatten().map(|link| link.path());
         let is_memfd = |path: &PathBuf| {
-            fs::read_link(path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+            fs::read_link(path)
+                .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
         };
         links.filter(is_memfd).filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
     }

@@ -24,7 +24,13 @@ impl Pool {
     /// An empty pool, which will keep at most `buffers_max` free buffers of at least `capacity_bytes` each.
     #[must_use]
     pub fn new(buffers_max: usize, capacity_bytes: usize) -> Self {
-        Self { free: Vec::with_capacity(buffers_max), lent: 0, lent_max: usize::MAX, buffers_max, capacity_bytes }
+        Self {
+            free: Vec::with_capacity(buffers_max),
+            lent: 0,
+            lent_max: usize::MAX,
+            buffers_max,
+            capacity_bytes,
+        }
     }
 
     /// The same, of which no more than `lent_max` should be out.

@@ -40,4 +40,5 @@ pub const fn kept_input_bytes(head_bytes_max: usize) -> usize {
 }
 
 /// What a connection takes that keeps nothing: its slot and its timer.
-pub const CONNECTION_BYTES: usize = size_of::<crate::connection::Connection<crate::transport::Socket>>() + 8 + 16;
+pub const CONNECTION_BYTES: usize =
+    size_of::<crate::connection::Connection<crate::transport::Socket>>() + 8 + 16;

@@ -52,8 +52,7 @@ impl Allowance {
     pub fn bytes(&mut self, now_ms: u64) -> u64 {
         let accrued = self.rate.saturating_mul(now_ms.saturating_sub(self.accrued_ms));
         self.accrued_ms = now_ms;
-        self.left_millibytes =
-            self.left_millibytes.saturating_add(accrued).min(burst_millibytes(self.rate));
+        self.left_millibytes = self.left_millibytes.saturating_add(accrued).min(burst_millibytes(self.rate));
         self.left_millibytes / 1_000
     }
 

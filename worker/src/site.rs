@@ -131,7 +131,9 @@ impl Site {
             key: Vec::new(),
             routed: Vec::new(),
             errand: None,
-            allowance: Allowance::new(settings.lent_bytes_max.saturating_add(settings.memory_bytes_max as u64)),
+            allowance: Allowance::new(
+                settings.lent_bytes_max.saturating_add(settings.memory_bytes_max as u64),
+            ),
             has_fields: !settings.plan.fields.is_empty(),
             extras: Extras::default(),
             settings,

@@ -246,10 +246,12 @@ impl Worker {
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         cx.gate = gate;
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
-        cx.errands = self
-            .helpers
-            .as_ref()
-            .map(|(helpers, waker)| Errands::new(Arc::clone(helpers), Inbox::with_room(Arc::clone(waker), self.settings.memory.tasks_max)));
+        cx.errands = self.helpers.as_ref().map(|(helpers, waker)| {
+            Errands::new(
+                Arc::clone(helpers),
+                Inbox::with_room(Arc::clone(waker), self.settings.memory.tasks_max),
+            )
+        });
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);

@@ -177,7 +177,9 @@ impl Users {
     #[must_use]
     pub fn password_kib(&self) -> u32 {
         let kib = |hash: &Hash| match hash {
-            Hash::Argon2id(hash) => Params::try_from(&hash.password_hash()).map_or(0, |params| params.m_cost()),
+            Hash::Argon2id(hash) => {
+                Params::try_from(&hash.password_hash()).map_or(0, |params| params.m_cost())
+            }
             Hash::Bcrypt(_) => BCRYPT_KIB,
         };
         self.hashes.values().map(kib).max().unwrap_or(0)

@@ -13,8 +13,8 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, FieldPolicy, Memory, Peer, Phase, Plan, Rates, Redirect, Room, Routes, Settings,
-    SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
+    Accepted, Control, Deadlines, Entrance, FieldPolicy, Memory, Peer, Phase, Plan, Rates, Redirect, Room,
+    Routes, Settings, SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
 };
 use protocol::cors::Origins;
 use protocol::rule::{Action, Rule};

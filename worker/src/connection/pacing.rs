@@ -38,7 +38,8 @@ impl<T: Transport> Connection<T> {
 
     fn is_too_slow(&mut self, pause: Pause, budget: &Budget, cx: &Context) -> bool {
         let is_owed_input = !self.is_lingering
-            && (self.http.next() == Next::Drain || (self.http.next() == Next::Receive && !self.input.is_empty()));
+            && (self.http.next() == Next::Drain
+                || (self.http.next() == Next::Receive && !self.input.is_empty()));
         let Some(meter) = self.pace.as_mut().and_then(|pace| pace.meter.as_mut()) else { return false };
         let now_ms = cx.clock.now_ms();
         if pause == Pause::Input && is_owed_input {

@@ -10,7 +10,9 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts};
+use oneloop_worker::{
+    Counters, Deadlines, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts,
+};
 use tempfile::TempDir;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
@@ -45,7 +47,13 @@ impl Default for Places {
 
 /// What a connection needs that serves a directory. Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
 /// the page cache what happens.
-pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines, rates: Rates, memory: Memory) -> Context {
+pub fn context(
+    directory: &Path,
+    is_cold: bool,
+    deadlines: Deadlines,
+    rates: Rates,
+    memory: Memory,
+) -> Context {
     let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
