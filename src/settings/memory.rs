@@ -374,6 +374,13 @@ mod tests {
         Load { workers, descriptors, has_access_log: false, password_kib: 0 }
     }
 
+    /// As it is where there are descriptors for what is asked for.
+    fn load_of(cli: &Cli, workers: u64) -> Load {
+        let (connections_max, open_files_max) = (cli.max_conns.unwrap_or(15_000), cli.open_cache);
+        let open_files_max = super::super::saturate(open_files_max);
+        Load { descriptors: Budget { connections_max, open_files_max }, ..load(workers, 0) }
+    }
+
     fn shares(arguments: &[&str], load: &Load) -> Result<Shares, MemoryError> {
         Shares::new(&cli(arguments), load)
     }
@@ -402,9 +409,8 @@ mod tests {
         ];
         for (arguments, workers) in flags.into_iter().flat_map(|flags| [(flags, 1), (flags, 2), (flags, 4)]) {
             let given = cli(arguments);
-            let descriptors = given.max_conns.unwrap_or(15_000);
             let arguments = [arguments, &["--memory-budget", "64m"]].concat();
-            let shares = shares(&arguments, &load(workers, descriptors)).unwrap();
+            let shares = shares(&arguments, &load_of(&given, workers)).unwrap();
             assert!(shares.total_bytes() <= 64 * MIB, "{arguments:?}: {shares}");
             assert!(
                 shares.total_bytes() > 60 * MIB || given.max_conns == Some(100),
@@ -427,7 +433,7 @@ mod tests {
     fn a_budget_that_is_too_small_is_refused_with_what_is_needed() {
         for arguments in [&[][..], &["-x"], &["--listing"], &["--max-header", "1m"], &["--max-conns", "9"]] {
             for workers in [1, 2, 16] {
-                let load = load(workers, 15_000);
+                let load = load_of(&cli(arguments), workers);
                 let refused = shares(&[arguments, &["--memory-budget", "1m"]].concat(), &load).unwrap_err();
                 let line = refused.to_string();
                 let MemoryError::TooSmall { least_bytes, .. } = refused else { panic!("{line}") };
