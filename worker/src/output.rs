@@ -5,6 +5,8 @@
 //! when the socket is full moves into a transfer, which the connection then holds until it is through. An
 //! idle connection holds nothing.
 
+mod transfers;
+
 use std::io;
 
 use bytes::{Buf, BytesMut};
@@ -16,9 +18,7 @@ use crate::cold::{Outcome, READ_BYTES, Task, WARM_BYTES, Window};
 use crate::context::Context;
 use crate::respond::FileContent;
 use crate::transport::Transport;
-
-/// A transfer that has grown beyond this gives its memory back before it is kept for reuse.
-const POOLED_BYTES_MAX: usize = 128 << 10;
+pub use transfers::Transfers;
 
 /// What a connection may still do in this turn, and what it has done.
 #[derive(Clone, Copy, Debug)]
@@ -383,57 +383,6 @@ impl Output {
     }
 }
 
-/// A bounded stack of transfers that are not in use, and the memory for those that are.
-#[derive(Debug)]
-pub struct Transfers {
-    #[expect(clippy::vec_box, reason = "a transfer moves between pool and connection as a pointer")]
-    free: Vec<Box<Transfer>>,
-    free_max: usize,
-    /// Bytes that transfers in use may still take together.
-    room_bytes: usize,
-}
-
-impl Transfers {
-    /// A pool that keeps at most `free_max` transfers.
-    #[must_use]
-    pub const fn new(free_max: usize) -> Self {
-        Self { free: Vec::new(), free_max, room_bytes: usize::MAX }
-    }
-
-    /// The same, the transfers of which may keep so many bytes together.
-    #[must_use]
-    pub fn with_room(self, room_bytes: usize) -> Self {
-        Self { room_bytes, ..self }
-    }
-
-    /// Takes the memory for a transfer that is to keep so many bytes; whether there is as much.
-    fn charge(&mut self, transfer: &mut Transfer, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(transfer.charged_bytes);
-        let has_room = more <= self.room_bytes;
-        if has_room {
-            self.room_bytes -= more;
-            transfer.charged_bytes += more;
-        }
-        has_room
-    }
-
-    fn take(&mut self) -> Box<Transfer> {
-        self.free.pop().unwrap_or_default()
-    }
-
-    fn give(&mut self, mut transfer: Box<Transfer>) {
-        self.room_bytes += std::mem::take(&mut transfer.charged_bytes);
-        if self.free.len() < self.free_max {
-            transfer.clear();
-            if transfer.bytes.capacity() + transfer.line.capacity() > POOLED_BYTES_MAX {
-                transfer.line = Vec::new();
-                transfer.bytes = BytesMut::new();
-            }
-            self.free.push(transfer);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::{BorrowedFd, OwnedFd};
@@ -512,19 +461,6 @@ mod tests {
         transfer.take_in(&[7; 40_000]).unwrap();
         assert_eq!(flush(&mut transfer, &mut taker), Flushed::Done);
         assert_eq!(taker.0, [true, false]);
-    }
-
-    #[test]
-    fn transfers_take_no_more_memory_together_than_there_is() {
-        let mut transfers = Transfers::new(1).with_room(100);
-        let [mut one, mut other] = [transfers.take(), transfers.take()];
-        assert!(transfers.charge(&mut one, 60) && transfers.charge(&mut one, 30));
-        assert!(!transfers.charge(&mut other, 41) && transfers.charge(&mut other, 40));
-        assert!(!transfers.charge(&mut one, 61));
-        transfers.give(one);
-        assert!(transfers.charge(&mut other, 100));
-        transfers.give(other);
-        assert_eq!(transfers.room_bytes, 100);
     }
 
     #[test]
