@@ -48,8 +48,9 @@ fn under_attack<R>(server: &Server, target: &str, content: &[u8], attack: impl F
             let mut kept = server.connect();
             let mut answered = 0_u32;
             while !is_over.load(Ordering::Relaxed) {
-                assert!(server.connect().get(target).content == content);
-                assert!(kept.get(target).content == content);
+                for response in [server.connect().get(target), kept.get(target)] {
+                    assert!(response.content == content, "{} instead of {target}", response.status);
+                }
                 answered += 1;
                 std::thread::sleep(SECOND / 50);
             }

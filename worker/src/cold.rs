@@ -230,7 +230,10 @@ impl Helpers {
     /// The task, when there is no room.
     pub fn submit(&self, claim: &Arc<ErrandId>, task: Task, inbox: &Arc<Inbox>) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
-        if inbox.outstanding.load(Ordering::Relaxed) >= inbox.done.capacity() {
+        // What takes long leaves room for the rest.
+        let room = inbox.done.capacity();
+        let room = if matches!(task, Task::Make(_)) { room - room / 4 } else { room };
+        if inbox.outstanding.load(Ordering::Relaxed) >= room {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };

@@ -200,6 +200,12 @@ impl<T: Transport> Connection<T> {
         task.map(|task| *task).or_else(|| self.output.task())
     }
 
+    /// Whether what is to be found out takes a helper long.
+    pub(super) fn waits_for_making(&self) -> bool {
+        let task = self.inquiry.as_ref().and_then(|inquiry| inquiry.task.as_deref());
+        matches!(task, Some(Task::Make(_)))
+    }
+
     /// Whether there is memory for what comes of its task.
     pub fn makes_room(&mut self, task: &Task, transfers: &mut Transfers) -> bool {
         self.output.makes_room(task, transfers)
