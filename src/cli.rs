@@ -5,9 +5,11 @@
 mod access;
 mod bounds;
 mod command;
+mod confinement;
 mod content;
 mod environment;
 mod listen;
+mod overload;
 mod rules;
 mod settling;
 mod url;
@@ -24,9 +26,11 @@ use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use access::{Access, TrustField, Trusted};
 pub(crate) use bounds::Bounds;
-pub(crate) use command::{Command, Healthcheck, Man, Manifest, Request, definition};
+pub(crate) use command::{ClientAddress, Command, Healthcheck, Man, Manifest, Request, definition};
+pub(crate) use confinement::{Confinement, Mode, Owner};
 pub(crate) use content::{Content, Etag, Listing};
 pub(crate) use listen::Listen;
+pub(crate) use overload::Overload;
 pub(crate) use rules::Rules;
 pub(crate) use vhost::Vhost;
 
@@ -35,11 +39,11 @@ use command::serving;
 use listen::{parse_host, parse_listen};
 use value::{
     number, parse_deadline, parse_file_name, parse_head_size, parse_pin, parse_size, parse_switch,
-    parse_time, parse_workers,
+    parse_time, parse_workers, root,
 };
 
 const AFTER_HELP: &str = "\
-Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h.
+Sizes are bytes; k, m and g multiply by 1024. Times are seconds, or end in ms, s, m or h, up to 8760h.
 Every flag --some-flag can be given as ONELOOP_SOME_FLAG in the environment; a flag beats the environment,
 and an empty variable is one that is not set.
 
@@ -72,12 +76,12 @@ itself, as the kernel spreads them (sharded). Unix sockets, fd:N and systemd alw
 #[command(version, max_term_width = 120, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Directory to serve, or one file; the same as --root
-    #[arg(value_name = "ROOT")]
+    #[arg(value_name = "ROOT", value_parser = root())]
     root_argument: Option<PathBuf>,
 
     /// Directory to serve, or one file
     #[arg(short = 'd', long, env = "ONELOOP_ROOT", value_name = "PATH", default_value = ".")]
-    #[arg(help_heading = "Content")]
+    #[arg(value_parser = root(), help_heading = "Content")]
     pub(crate) root: PathBuf,
 
     /// Files to look for, in order, when a directory is asked for
@@ -106,6 +110,9 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) bounds: Bounds,
 
+    #[command(flatten)]
+    pub(crate) confinement: Confinement,
+
     /// Where to listen, unless the shorthands say it.
     #[arg(short, long, env = "ONELOOP_LISTEN", value_name = "ADDR", value_delimiter = ',', help = LISTEN_HELP)]
     #[arg(value_parser = parse_listen, help_heading = "Listening")]
@@ -121,7 +128,7 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_host)]
     pub(crate) host: Option<String>,
 
-    /// Connections that the kernel queues until they are accepted
+    /// Connections that the kernel queues until they are accepted, up to 65535
     #[arg(long, env = "ONELOOP_BACKLOG", value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = number::<u16>(1..=65535), help_heading = "Listening")]
     pub(crate) backlog: u16,
@@ -131,7 +138,7 @@ pub(crate) struct Cli {
     #[arg(help = ACCEPT_HELP, help_heading = "Listening")]
     pub(crate) accept: Accept,
 
-    /// Worker threads; auto is one for each processor that may be used
+    /// Worker threads, up to 1024; auto is one for each processor that may be used
     #[arg(short = 't', long, env = "ONELOOP_WORKERS", value_name = "N|auto", default_value = "auto")]
     #[arg(value_parser = parse_workers, help_heading = "Threads")]
     pub(crate) workers: Workers,
@@ -141,10 +148,13 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_pin, help_heading = "Threads")]
     pub(crate) pin: Pin,
 
-    /// Most connections at once; more wait in the backlog [default and ceiling: what the descriptor limit allows]
+    /// Most connections at once; those idle longest make room, or more wait [default and ceiling: what the descriptor limit allows]
     #[arg(long, env = "ONELOOP_MAX_CONNS", value_name = "N", help_heading = "Limits")]
     #[arg(value_parser = number::<u64>(1..=DESCRIPTORS_CEILING))]
     pub(crate) max_conns: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) overload: Overload,
 
     /// Longest request head, up to 1m
     #[arg(long, env = "ONELOOP_MAX_HEADER", value_name = "SIZE", default_value = "16k")]
@@ -212,12 +222,14 @@ pub(crate) struct Cli {
     #[arg(value_parser = parse_time, help_heading = "Caches")]
     pub(crate) cache_check: Duration,
 
-    /// Microseconds for which a worker looks for events before it sleeps; burns a processor for low latency
+    /// Microseconds for which a worker looks for events before it sleeps; burns a processor for low latency; up to
+    /// 1000000
     #[arg(long, env = "ONELOOP_SPIN_US", value_name = "N", default_value_t = 0, help_heading = "Threads")]
     #[arg(value_parser = number::<u64>(0..=1_000_000))]
     pub(crate) spin_us: u64,
 
-    /// Threads of all workers together that wait for disks, so that no event loop does; 0 lets the loops wait
+    /// Threads of all workers together that wait for disks, so that no event loop does, up to 64; 0 lets the loops
+    /// wait
     #[arg(long, env = "ONELOOP_HELPERS", value_name = "N", default_value_t = 4, help_heading = "Threads")]
     #[arg(value_parser = number::<usize>(0..=64))]
     pub(crate) helpers: usize,
@@ -318,12 +330,14 @@ impl Cli {
         }
         cli.settle_addresses(&matches, port_variable)?;
         cli.settle_sizes(&matches)?;
+        cli.settle_limits()?;
         cli.settle_level(&matches)?;
         if let Some(message) = cli.rules.contradiction(&matches, &cli.content.header) {
             return Err(serving().error(ErrorKind::ValueValidation, message));
         }
         cli.access.settle_helpers(cli.helpers)?;
         cli.bounds.settle(&matches)?;
+        cli.confinement.settle()?;
         Ok((cli, matches))
     }
 }
@@ -433,7 +447,7 @@ mod tests {
             (&["--port", "65536"], "from 0 to 65535"),
             (&["--index", "a/b"], "without a folder"),
             (&["--symlinks", "some"], "inside"),
-            (&["-z", "public"], "off, html, json, auto"),
+            (&["-z=public"], "off, html, json, auto"),
             (&["--listing-sort", "kind"], "name, size or time"),
             (&["--max-conns", "0"], "from 1 to 1048576"),
             (&["--max-conns", "1048577"], "from 1 to 1048576"),

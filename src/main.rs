@@ -3,7 +3,9 @@
 
 mod cli;
 mod command;
+mod diagnostics;
 mod os;
+mod sandbox;
 mod server;
 mod settings;
 mod show;
@@ -13,19 +15,15 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Command, Level};
+use diagnostics::Lines;
 use os::Signals;
-use server::REPORT;
+use server::{Opened, REPORT};
 use settings::{Machine, Settings};
-
-/// Lines of diagnostics that may wait to be written: with a budget of memory, and without.
-const FEW_LINES: usize = 4_096;
-const MANY_LINES: usize = 128_000;
 
 fn main() -> ExitCode {
     // First of all: until then they end the process.
@@ -61,23 +59,23 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
     if is_bounded {
         os::give_memory_back();
     }
-    let _flushed_at_the_end =
-        start_diagnostics(cli.log_level, if is_bounded { FEW_LINES } else { MANY_LINES });
+    let lines = start_diagnostics(cli.log_level);
     for warning in cli::strange_variables() {
         tracing::warn!("{warning}");
     }
     let settings = Settings::new(cli, &machine, io::stdout().is_terminal())?;
-    Ok(server::run(settings, signals)?)
+    for (_, warning) in settings::warnings(cli) {
+        tracing::warn!("{warning}");
+    }
+    let opened = Opened::new(settings, signals)?;
+    // From here on there are threads: they inherit what was given up.
+    let _flushed_at_the_end = lines.leave_to_thread(opened.sandbox.stderr(), is_bounded);
+    Ok(server::run(opened)?)
 }
 
-/// Sends diagnostics to standard error from a thread of their own: when nobody reads them, lines are dropped and no
-/// loop ever waits.
-fn start_diagnostics(level: Level, lines_max: usize) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(lines_max)
-        .thread_name("diagnostics")
-        .finish(io::stderr());
+/// Sends diagnostics to standard error.
+fn start_diagnostics(level: Level) -> Lines {
+    let written = Lines::default();
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
@@ -90,10 +88,10 @@ fn start_diagnostics(level: Level, lines_max: usize) -> WorkerGuard {
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(writer);
+        .with_writer(written.clone());
     tracing_subscriber::registry().with(filter).with(lines).init();
     std::panic::set_hook(Box::new(log_panic));
-    guard
+    written
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

@@ -3,7 +3,9 @@
 //! The only file of the binary with unsafe code: each block is one system call that has no safe wrapper.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, c_char, c_int};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -128,9 +130,9 @@ pub(crate) fn processors() -> Vec<usize> {
 ///
 /// # Errors
 /// When the socket is not TCP.
-pub(crate) fn defer_accept(socket: impl AsFd, seconds: libc::c_int) -> io::Result<()> {
+pub(crate) fn defer_accept(socket: impl AsFd, seconds: c_int) -> io::Result<()> {
     const SIZE: libc::socklen_t = 4;
-    const { assert!(size_of::<libc::c_int>() == SIZE as usize) };
+    const { assert!(size_of::<c_int>() == SIZE as usize) };
     // SAFETY: the descriptor is borrowed, hence open; the pointer is to a live integer of the size that is passed,
     // and the kernel only reads it.
     let result = unsafe {
@@ -157,6 +159,64 @@ pub(crate) fn landlock_abi() -> io::Result<i64> {
         libc::syscall(libc::SYS_landlock_create_ruleset, attributes, bytes, CREATE_RULESET_VERSION)
     };
     if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(abi) }
+}
+
+/// Room for an entry of the databases of users and groups; a group may have many members.
+const ENTRY_BYTES: usize = 1 << 20;
+
+/// User and group of the user of that name, if there is one. May ask a server.
+///
+/// # Errors
+/// When nobody answers.
+pub(crate) fn user_by_name(name: &CStr) -> io::Result<Option<(u32, u32)>> {
+    user(|entry, buffer, found| {
+        // SAFETY: the name ends with NUL; entry, buffer of the length that is passed, and pointer outlive the call.
+        unsafe {
+            libc::getpwnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), found)
+        }
+    })
+}
+
+/// The same for the user of that number.
+///
+/// # Errors
+/// When nobody answers.
+pub(crate) fn user_by_id(uid: u32) -> io::Result<Option<(u32, u32)>> {
+    user(|entry, buffer, found| {
+        // SAFETY: entry, buffer of the length that is passed, and pointer outlive the call.
+        unsafe { libc::getpwuid_r(uid, entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), found) }
+    })
+}
+
+/// `look_up` returns an error number, and has its last argument point at the entry, or nowhere.
+fn user(
+    look_up: impl FnOnce(&mut MaybeUninit<libc::passwd>, &mut [c_char], &mut *mut libc::passwd) -> c_int,
+) -> io::Result<Option<(u32, u32)>> {
+    let (mut entry, mut found) = (MaybeUninit::uninit(), std::ptr::null_mut());
+    let error = look_up(&mut entry, &mut vec![0; ENTRY_BYTES], &mut found);
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: both callers leave it null or have the C library point it at the entry, which it has filled in then.
+    Ok((!found.is_null()).then(|| unsafe { entry.assume_init() }).map(|entry| (entry.pw_uid, entry.pw_gid)))
+}
+
+/// The number of the group of that name, if there is one. May ask a server.
+///
+/// # Errors
+/// When nobody answers.
+pub(crate) fn group_by_name(name: &CStr) -> io::Result<Option<u32>> {
+    let (mut entry, mut found) = (MaybeUninit::<libc::group>::uninit(), std::ptr::null_mut());
+    let mut buffer: Vec<c_char> = vec![0; ENTRY_BYTES];
+    // SAFETY: the name ends with NUL; entry, buffer of the length that is passed, and pointer outlive the call.
+    let error = unsafe {
+        libc::getgrnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+    };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    // SAFETY: where the library has found one, it has filled in the entry.
+    Ok((!found.is_null()).then(|| unsafe { entry.assume_init() }).map(|entry| entry.gr_gid))
 }
 
 /// Takes over a descriptor that the process was started with.
@@ -245,6 +305,16 @@ mod tests {
         let limit = raise_descriptor_limit();
         assert!(limit > 3);
         assert_eq!(raise_descriptor_limit(), limit);
+    }
+
+    #[test]
+    fn users_and_groups_are_known_by_name_and_number() {
+        assert_eq!(user_by_name(c"root").unwrap(), Some((0, 0)));
+        assert_eq!(user_by_id(0).unwrap(), Some((0, 0)));
+        assert_eq!(group_by_name(c"root").unwrap(), Some(0));
+        assert_eq!(user_by_name(c"nobody at all").unwrap(), None);
+        assert_eq!(user_by_id(4_000_000_000).unwrap(), None);
+        assert_eq!(group_by_name(c"nobody at all").unwrap(), None);
     }
 
     #[test]

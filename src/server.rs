@@ -4,6 +4,8 @@
 //! that is the name of the process to `ps` and `pgrep`.
 
 mod listeners;
+mod named;
+mod opening;
 mod users;
 
 use std::fmt;
@@ -15,16 +17,21 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use acceptor::{AcceptError, Acceptor, LocalAddress};
+use worker::address_table::AddressTable;
 use worker::cold::Helpers;
 use worker::handoff::Sender;
-use worker::log_writer::{self, Destination, Producer, Writer};
+use worker::log_writer::{self, Producer, Writer};
 use worker::users::Roll;
 use worker::{Control, Entrance, Handle, Keeper, Phase, Releases, Room, StartError};
 
 use crate::os::{self, Request, Signals};
+use crate::sandbox::privileges::PrivilegeError;
+use crate::sandbox::{Incomplete, Kind, Sandbox};
 use crate::settings::Settings;
-use crate::show::{plain, quoted};
+use crate::show::{counted, plain, quoted};
 use listeners::Listeners;
+pub(crate) use named::{NotServed, check_application, is_file};
+pub(crate) use opening::Opened;
 use users::Clerk;
 
 /// The target of messages that somebody asked for.
@@ -48,27 +55,27 @@ struct Server {
 ///
 /// # Errors
 /// When it cannot start, or cannot go on.
-pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Result<(), ServerError> {
-    let signals = signals.map_err(ServerError::Signals)?;
-    signals.keep_stops().map_err(ServerError::Signals)?;
-    let Listeners { acceptor: listeners, shards, locals } = Listeners::open(&mut settings)?;
-    let (access_log, producers) = start_access_log(&settings)?;
+pub(crate) fn run(opened: Opened) -> Result<(), ServerError> {
+    let Opened { mut settings, signals, listeners, access_log, releases, sandbox } = opened;
+    let Listeners { acceptor: listeners, shards, locals } = listeners;
+    let (access_log, producers) = start_access_log(&settings, access_log)?;
     let control = Arc::new(Control::default());
-    let releases = worker::open_roots(&settings.worker.site).map_err(ServerError::Worker)?;
-    let room = Arc::new(Room::new(settings.connections_max));
+    let room = Arc::new(room(&settings));
     let entrances = shards.into_iter().map(|queues| Entrance { room: Arc::clone(&room), queues });
     let (workers, senders) = start_workers(&settings, &releases, entrances, &control, producers)?;
     let successors: Vec<_> = workers.iter().map(|worker| Arc::clone(worker.successor())).collect();
-    let keeper = Keeper::start(&settings.worker.site, &releases, &successors)
+    let keeper = Keeper::start(&settings.worker.site, &releases, &successors, &settings.worker.first)
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
-    let clerk = start_clerk(&mut settings)?;
+    let clerk = start_clerk(&mut settings, &sandbox)?;
     // Whoever serves them has them: held here, the first ones would never be closed.
     drop(releases);
     let mut acceptor = Acceptor::new(settings.acceptor, listeners, senders, room, &signals)
         .map_err(ServerError::Acceptor)?;
+    // The last thread to be taken in, as it has started the others.
+    sandbox.take_in(Kind::Main);
     if !settings.is_quiet {
         // A closed standard error is no reason not to serve.
-        let _ = io::stderr().write_all(banner(&settings, &locals).as_bytes());
+        let _ = io::stderr().write_all(banner(&settings, &locals, &sandbox).as_bytes());
     }
     let mut server = Server { signals, control, workers, keeper, clerk, access_log };
     let result = server.accept_until_stopped(&mut acceptor);
@@ -84,26 +91,31 @@ pub(crate) fn run(mut settings: Settings, signals: io::Result<Signals>) -> Resul
     result
 }
 
-fn start_access_log(settings: &Settings) -> Result<(Option<Writer>, Vec<Producer>), ServerError> {
-    let Some(destination) = &settings.access_log else { return Ok((None, Vec::new())) };
-    let path = match destination {
-        Destination::Stdout => PathBuf::from("-"),
-        Destination::File(path) => path.clone(),
-    };
-    let (writer, producers) = log_writer::start(destination.clone(), settings.processors.len())
-        .map_err(|source| ServerError::AccessLog { path, source })?;
+fn room(settings: &Settings) -> Room {
+    let connections_max = settings.connections_max;
+    let of_clients = settings.of_client_max.map(|most| AddressTable::leak(connections_max, most));
+    Room::new(connections_max).shared_by(settings.processors.len(), of_clients)
+}
+
+fn start_access_log(
+    settings: &Settings,
+    opened: Option<log_writer::Opened>,
+) -> Result<(Option<Writer>, Vec<Producer>), ServerError> {
+    let Some(opened) = opened else { return Ok((None, Vec::new())) };
+    let (writer, producers) = log_writer::start(opened, settings.processors.len(), &settings.worker.first)
+        .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     Ok((Some(writer), producers))
 }
 
 /// Whoever reads the users anew. From then on only workers hold those of the start.
-fn start_clerk(settings: &mut Settings) -> Result<Option<Clerk>, ServerError> {
+fn start_clerk(settings: &mut Settings, sandbox: &Sandbox) -> Result<Option<Clerk>, ServerError> {
     let roll = settings.worker.gate.take().and_then(|gate| gate.users);
     let work = settings.user_file.take().zip(roll);
     let kib_max =
         |roll: &Roll| if settings.shares.is_bounded() { roll.users().password_kib() } else { u32::MAX };
     work.map(|(file, roll)| {
         let kib_max = kib_max(&roll);
-        Clerk::start(file, roll, kib_max)
+        Clerk::start(file, roll, kib_max, sandbox.clone())
     })
     .transpose()
     .map_err(|error| ServerError::Worker(StartError::Loop(error)))
@@ -117,7 +129,7 @@ fn start_workers(
     producers: Vec<Producer>,
 ) -> Result<(Vec<Handle>, Vec<Sender>), ServerError> {
     let helpers = (settings.helpers > 0)
-        .then(|| Helpers::start(settings.helpers))
+        .then(|| Helpers::start(settings.helpers, &settings.worker.first))
         .transpose()
         .map_err(|error| ServerError::Worker(StartError::Loop(error)))?;
     let mut producers = producers.into_iter();
@@ -142,19 +154,19 @@ fn start_workers(
 }
 
 /// What is served, to whom, where, and with how much: one line each.
-fn banner(settings: &Settings, locals: &[LocalAddress]) -> String {
+fn banner(settings: &Settings, locals: &[LocalAddress], sandbox: &Sandbox) -> String {
     let urls: Vec<_> = locals.iter().map(url).collect();
     let is_told = settings.is_verbose && settings.shares.is_bounded();
     let memory = if is_told { format!("memory: {}\n", settings.shares) } else { String::new() };
     let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
     let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\n{vhosts}listening on {}\n{} workers, at most {} connections\n{memory}",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{}, at most {}, {sandbox}\n{memory}",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
-        settings.processors.len(),
-        settings.connections_max,
+        counted(settings.processors.len() as u64, "worker"),
+        counted(settings.connections_max, "connection"),
     )
 }
 
@@ -262,7 +274,12 @@ impl Server {
                 memory_refusals = counters.memory_refusals.get(),
                 linger_timeouts = counters.linger_timeouts.get(),
                 truncated_files = counters.truncated_files.get(),
+                failures = counters.failures.get(),
                 proxy_refusals = counters.proxy_refusals.get(),
+                crowd_refusals = counters.crowd_refusals.get(),
+                rate_refusals = counters.rate_refusals.get(),
+                displaced_idle = counters.displaced_idle.get(),
+                displaced_unfinished = counters.displaced_unfinished.get(),
                 refused_requests = counters.refused_requests.get(),
                 helper_overflows = counters.helper_overflows.get(),
                 shortages = counters.shortages.get(),
@@ -309,8 +326,14 @@ pub(crate) enum ServerError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// The file of an application of one page is not in what is served.
+    Application(NotServed),
     /// Signals cannot be received.
     Signals(io::Error),
+    /// Rights could not be given up.
+    Privileges(PrivilegeError),
+    /// The sandbox is not what it has to be.
+    Sandbox(Incomplete),
     /// A worker could not be started.
     Worker(StartError),
     /// The acceptor could not be set up.
@@ -363,6 +386,7 @@ impl fmt::Display for ServerError {
                 quoted(path.display()),
                 os::reason(source)
             ),
+            Self::Application(error) => error.fmt(f),
             Self::Signals(source) => {
                 write!(f, "cannot receive signals: {}; {SHORTAGE_ADVICE}", os::reason(source))
             }
@@ -378,6 +402,8 @@ impl fmt::Display for ServerError {
             Self::Acceptor(source) => {
                 write!(f, "cannot set up the acceptor: {}; {SHORTAGE_ADVICE}", os::reason(source))
             }
+            Self::Privileges(source) => source.fmt(f),
+            Self::Sandbox(source) => source.fmt(f),
             Self::Accept(source) => source.fmt(f),
         }
     }
@@ -392,6 +418,9 @@ impl std::error::Error for ServerError {
             | Self::Acceptor(source) => Some(source),
             Self::Worker(source) => Some(source),
             Self::Accept(source) => Some(source),
+            Self::Privileges(source) => Some(source),
+            Self::Sandbox(_) => None,
+            Self::Application(error) => Some(error),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod access;
 mod budget;
+mod confinement;
 mod listening;
 mod memory;
 mod site;
+mod warnings;
 
 use std::fmt;
 use std::fs;
@@ -16,17 +18,22 @@ use acceptor::Address;
 use protocol::Limits;
 use worker::gate::GateSettings;
 use worker::log_writer::Destination;
-use worker::{Deadlines, Memory, Rates};
+use worker::{Deadlines, FirstStep, Memory, Rates};
 
 use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
 use crate::os;
+use crate::sandbox::privileges::{self, Identity, PrivilegeError};
+use crate::sandbox::{Reach, Wish};
 use crate::show::quoted;
 pub(crate) use access::{UserFile, UserFileError};
 use budget::Budget;
+use confinement::wish;
+pub(crate) use confinement::{identity, reach, unix_path};
 use listening::descriptors;
-pub(crate) use listening::{addresses, forms};
+pub(crate) use listening::{addresses, check_overlap, forms};
 pub(crate) use memory::{MemoryError, Shares};
 use site::site;
+pub(crate) use warnings::warnings;
 
 /// Sockets that may wait for one worker. More than it takes over in one turn under the heaviest load.
 const HANDOFF_CAPACITY: usize = 1024;
@@ -68,12 +75,20 @@ pub(crate) struct Settings {
     pub(crate) connections_max: u64,
     /// How the memory is shared out.
     pub(crate) shares: Shares,
+    /// Most connections of each client, if that is limited.
+    pub(crate) of_client_max: Option<u32>,
     /// For every worker, but for its processor.
     pub(crate) worker: worker::Settings,
     /// One worker for each: the processor it is bound to.
     pub(crate) processors: Vec<Option<usize>>,
     /// Threads that wait for disks, of all workers together.
     pub(crate) helpers: usize,
+    /// Who the process becomes once the listeners are open.
+    pub(crate) identity: Option<Identity>,
+    /// The sandbox that it is to be in.
+    pub(crate) sandbox: Wish,
+    /// What may be opened there.
+    pub(crate) reach: Reach,
     /// Where users are read from, on HUP once more.
     pub(crate) user_file: Option<UserFile>,
     /// Where to listen.
@@ -99,7 +114,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Validates what the command line asks for.
     ///
-    /// Adopts inherited sockets, so it comes before anything that opens descriptors.
+    /// Adopts inherited sockets and changes the root of the file system, so it comes before anything that opens descriptors.
     ///
     /// # Errors
     /// The flag to blame, what is wrong with it, and what to do.
@@ -109,9 +124,15 @@ impl Settings {
         // First, because everything else opens something.
         let budget = budget(cli, machine, access_log.is_some())?;
         let listen = addresses(&forms(cli))?;
+        // Names are looked up outside of a new root; every path is one inside of it.
+        let identity = identity(&cli.confinement)?;
+        if let Some(directory) = &cli.confinement.chroot {
+            privileges::change_root(directory).map_err(SettingsError::Privileges)?;
+        }
+        check_overlap(&listen)?;
         let root = check_root(&cli.root)?;
-        let vhosts = cli.content.vhost.iter().map(check_vhost).collect::<Result<_, _>>()?;
-        let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+        let vhosts = cli.content.vhost.iter().flatten().map(check_vhost).collect::<Result<_, _>>()?;
+        let gate = gate(cli)?;
         let shares = shares(cli, workers, budget, access_log.is_some(), gate.as_ref())?;
         let mut worker =
             worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
@@ -120,7 +141,10 @@ impl Settings {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
             connections_max: shares.connections_max(),
             shares,
+            of_client_max: cli.overload.max_conns_per_ip.some(),
             processors: processors(&cli.pin, machine, workers)?,
+            sandbox: wish(cli),
+            reach: reach(cli, &worker.site, listen.iter().filter_map(unix_path), access_log.as_ref()),
             listen,
             is_sharded: is_sharded(cli),
             defers_accept: worker.deadlines.header_ms >= DEFERRING_HEADER_MS_MIN,
@@ -133,6 +157,7 @@ impl Settings {
             is_verbose: cli.verbose,
             helpers: cli.helpers,
             user_file: UserFile::of(&cli.access),
+            identity,
         })
     }
 }
@@ -175,9 +200,14 @@ fn shares(
 /// # Errors
 /// Why the server would not start.
 pub(crate) fn memory(cli: &Cli, machine: &Machine, has_access_log: bool) -> Result<Shares, SettingsError> {
-    let gate = access::gate(&cli.access).map_err(SettingsError::Users)?;
+    let gate = gate(cli)?;
     let descriptors = budget(cli, machine, has_access_log)?;
     shares(cli, workers(cli, machine), descriptors, has_access_log, gate.as_ref())
+}
+
+/// Who may ask, if not everybody.
+pub(crate) fn gate(cli: &Cli) -> Result<Option<GateSettings>, SettingsError> {
+    access::gate(&cli.access, cli.overload.rate.some()).map_err(SettingsError::Users)
 }
 
 /// What a worker is told, whatever processor it is bound to and whoever may ask.
@@ -198,6 +228,7 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
         backlog: cli.backlog.into(),
         processor: None,
         spin_us: cli.spin_us,
+        first: FirstStep::default(),
         gate: None,
         site: site(cli, open_files_max),
     }
@@ -313,10 +344,19 @@ pub(crate) enum SettingsError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// Two addresses cannot be listened on at once.
+    Overlap {
+        /// The one that was given first.
+        early: String,
+        /// The one that is too much.
+        late: String,
+    },
     /// Nobody could be let in.
     Users(UserFileError),
     /// There is too little memory.
     Memory(MemoryError),
+    /// The process cannot be who it is to be.
+    Privileges(PrivilegeError),
     /// The process may not run there.
     Processor {
         /// The one that was asked for.
@@ -358,8 +398,15 @@ impl fmt::Display for SettingsError {
                 quoted(text),
                 os::reason(source)
             ),
+            Self::Overlap { early, late } => write!(
+                f,
+                "cannot listen on {} as well: {}, which is given before, covers it or is a part of it; remove one",
+                quoted(late),
+                quoted(early)
+            ),
             Self::Users(source) => source.fmt(f),
             Self::Memory(source) => source.fmt(f),
+            Self::Privileges(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
                 let allowed = allowed.join(", ");
@@ -381,7 +428,8 @@ impl std::error::Error for SettingsError {
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
             Self::Memory(source) => Some(source),
-            Self::Descriptors { .. } | Self::Processor { .. } => None,
+            Self::Privileges(source) => Some(source),
+            Self::Descriptors { .. } | Self::Overlap { .. } | Self::Processor { .. } => None,
         }
     }
 }

@@ -20,6 +20,12 @@ pub(crate) fn quoted(text: impl Display) -> String {
     format!("'{}'", plain(text))
 }
 
+/// So many of them.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ mod black_box {
     mod content;
     mod cors;
     mod directories;
+    mod fields;
     mod framing;
     mod host;
     mod limits;
@@ -35,6 +36,7 @@ mod black_box {
     mod manifest;
     mod methods;
     mod negotiation;
+    mod newcomer;
     mod paths;
     mod proxied;
     mod ranges;
@@ -55,6 +57,8 @@ mod black_box {
     mod deadlines;
     mod descriptors;
     mod downloads;
+    mod explaining;
+    mod fair;
     mod fairness;
     mod idle;
     mod listing_work;
@@ -63,6 +67,8 @@ mod black_box {
     mod pacing;
     mod panic;
     mod release;
+    mod room;
+    mod sandbox;
     mod sharded;
     mod signals;
     mod slow_block_device;

@@ -23,7 +23,8 @@ use worker::site::Site;
 use worker::site::resolve::{Patience, Root};
 use worker::wheel::{TICK_MS, Wheel};
 use worker::{
-    Accepted, Counters, Deadlines, Peer, Plan, Settings, SiteSettings, Symlinks, VirtualHosts, handoff,
+    Accepted, Counters, Deadlines, FirstStep, Peer, Plan, Settings, SiteSettings, Symlinks, VirtualHosts,
+    handoff,
 };
 
 use crate::heads;
@@ -117,6 +118,7 @@ fn context(root: &Path) -> Context {
         backlog: 1,
         processor: None,
         spin_us: 0,
+        first: FirstStep::default(),
         gate: None,
         site: site.clone(),
     };
@@ -129,7 +131,7 @@ fn context(root: &Path) -> Context {
         Clock::fixed(0, NOW_S),
     );
     // As in a server, the loop never waits for a disk; but then, all the files are in memory.
-    cx.errands = Some(Errands::new(Helpers::start(0).unwrap(), Inbox::new(waker())));
+    cx.errands = Some(Errands::new(Helpers::start(0, &FirstStep::default()).unwrap(), Inbox::new(waker())));
     cx
 }
 

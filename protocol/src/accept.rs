@@ -39,6 +39,9 @@ pub fn preferred(fields: &Fields<'_>) -> Format {
     if weight(Format::Json) > weight(Format::Html) { Format::Json } else { Format::Html }
 }
 
+/// The fields by which [`is_navigation`] decides, as `Vary` names them (RFC 9110 §12.5.5).
+pub const NAVIGATION_FIELDS: &str = "Accept, Sec-Fetch-Mode";
+
 /// Whether a request is for a page to be looked at, and not for something that a page needs: it retrieves, and
 /// the browser says so, or, if it does not say anything about it, `Accept` names `text/html`.
 #[must_use]

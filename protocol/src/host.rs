@@ -6,6 +6,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write as _;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// No name in the DNS is longer (RFC 1035 §2.3.4).
@@ -63,8 +65,10 @@ impl FromStr for HostPattern {
     fn from_str(text: &str) -> Result<Self, HostError> {
         match text.strip_prefix("*.") {
             Some(name) => host_name(name).map(Self::Below),
-            None if is_ipv6_literal(text) => Ok(Self::One(text.to_ascii_lowercase().into())),
-            None => host_name(text).map(Self::One),
+            None => match ipv6_literal(text.as_bytes()) {
+                Some(address) => Ok(Self::One(format!("[{address}]").into())),
+                None => host_name(text).map(Self::One),
+            },
         }
     }
 }
@@ -86,9 +90,10 @@ fn host_name(text: &str) -> Result<Box<str>, HostError> {
     Ok(name.to_ascii_lowercase().into())
 }
 
-fn is_ipv6_literal(text: &str) -> bool {
-    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+/// The address in brackets, which can be written in many ways (RFC 5952 §2).
+fn ipv6_literal(text: &[u8]) -> Option<Ipv6Addr> {
+    let address = text.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(address).ok()?.parse().ok()
 }
 
 /// Patterns, each with a number that says whose it is. Both lists are sorted by name.
@@ -133,13 +138,19 @@ fn look_up(sorted: &[(Box<str>, usize)], name: &[u8]) -> Option<usize> {
     sorted.get(at).map(|&(_, number)| number)
 }
 
-/// The host in small letters, without port and final dot. None if it is too long to be one.
+/// The host in small letters, without port and final dot, an IPv6 address as RFC 5952 writes it. None if it is too long to be one.
 fn plain_host<'b>(authority: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
     let end = match authority {
         [b'[', ..] => memchr::memchr(b']', authority).map(|bracket| bracket + 1),
         _ => memchr::memchr(b':', authority),
     };
     let host = authority.get(..end.unwrap_or(authority.len()))?;
+    if let Some(address) = ipv6_literal(host) {
+        let mut rest = buffer.as_mut_slice();
+        write!(rest, "[{address}]").ok()?;
+        let rest_bytes = rest.len();
+        return buffer.get(..HOST_BYTES_MAX - rest_bytes);
+    }
     let host = host.strip_suffix(b".").unwrap_or(host);
     let plain = buffer.get_mut(..host.len())?;
     plain.copy_from_slice(host);

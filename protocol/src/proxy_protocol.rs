@@ -18,8 +18,6 @@ const V2_FIXED_BYTES: usize = 16;
 const V2_VARIABLE_BYTES_MAX: usize = 4096;
 /// A vector with a checksum of the header.
 const TYPE_CRC32C: u8 = 0x03;
-/// Longest header of either version: what a caller has to be able to buffer.
-pub const HEADER_BYTES_MAX: usize = V2_FIXED_BYTES + V2_VARIABLE_BYTES_MAX;
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ impl std::error::Error for Malformed {}
 /// bytes since the first.
 ///
 /// # Errors
-/// [`Malformed`], never later than [`HEADER_BYTES_MAX`] bytes.
+/// [`Malformed`], never later than at 4,112 bytes, of which the longest header has so many.
 pub fn parse(input: &[u8]) -> Result<Option<Header>, Malformed> {
     match input.first() {
         None => Ok(None),

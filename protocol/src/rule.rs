@@ -12,10 +12,12 @@
 //! Captures count from the left. Everything else stands for itself, percent-encoded or not; so `%2A` is an
 //! asterisk, `%3A` a colon and `%24` a dollar sign. A slash at the end of a pattern means nothing, one at the
 //! end of a target stays. A redirect may also lead to `http://` or `https://`, and have a query and a fragment
-//! of its own.
+//! of its own, in which `:name` is a capture wherever it stands, if there is one of that name.
 
 mod cycle;
 mod parse;
+
+use std::fmt;
 
 use crate::target::{self, DecodedPath};
 
@@ -38,6 +40,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Rule {
     action: Action,
+    /// As it was written.
+    text: Box<str>,
     pattern: Pattern,
     template: Template,
 }
@@ -62,8 +66,10 @@ struct Template {
     origin: Vec<u8>,
     segments: Vec<Vec<Piece>>,
     is_directory: bool,
-    query: Option<Vec<u8>>,
-    fragment: Option<Vec<u8>>,
+    /// What stands for itself in it is percent-encoded.
+    query: Option<Vec<Piece>>,
+    /// The same.
+    fragment: Option<Vec<Piece>>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +96,26 @@ impl<'p> Captures<'p> {
     }
 }
 
+impl Captures<'_> {
+    /// Appends a query or fragment in which a capture is one value, whatever is in it.
+    fn put_into_tail(&self, pieces: &[Piece], out: &mut Vec<u8>) {
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) => out.extend_from_slice(text),
+                Piece::Capture(at) => {
+                    target::encode_value(self.texts.get(*at).copied().unwrap_or_default(), out);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Rule {
     /// Compiles a rule from a pattern, as `/old/*`, to a target, as `/new/$1`.
     ///
@@ -98,7 +124,7 @@ impl Rule {
     pub fn new(action: Action, from: &str, to: &str) -> Result<Self, RuleError> {
         let (pattern, names) = parse::pattern(from)?;
         let template = parse::template(to, action, &names)?;
-        Ok(Self { action, pattern, template })
+        Ok(Self { action, text: format!("{from}={to}").into(), pattern, template })
     }
 
     /// What becomes of a request that it is about.
@@ -142,13 +168,16 @@ impl Rule {
         if self.compose(&captures, is_directory, out, target::encode_path)? && !out.ends_with(b"/") {
             out.push(b'/');
         }
-        if let Some(query) = self.template.query.as_deref().or(query) {
+        if let Some(own) = &self.template.query {
+            out.push(b'?');
+            captures.put_into_tail(own, out);
+        } else if let Some(query) = query {
             out.push(b'?');
             target::encode_query(query, out);
         }
         if let Some(fragment) = &self.template.fragment {
             out.push(b'#');
-            out.extend_from_slice(fragment);
+            captures.put_into_tail(fragment, out);
         }
         Some(out)
     }
@@ -317,7 +346,7 @@ mod tests {
     #[test]
     fn a_location_is_encoded_and_stays_here_unless_the_operator_sends_it_away() {
         type Query<'b> = Option<&'b [u8]>;
-        let table: [(&str, &str, &[u8], Query<'_>, &str); 18] = [
+        let table: [(&str, &str, &[u8], Query<'_>, &str); 24] = [
             ("/a", "/b", b"a", None, "/b"),
             ("/a", "/b", b"a", Some(b"q=1"), "/b?q=1"),
             ("/a", "/b", b"a", Some(b""), "/b?"),
@@ -336,6 +365,12 @@ mod tests {
             ("/*", "https://example.org/$1", b"", None, "https://example.org/"),
             ("/*", "http://example.org:81", b"a", None, "http://example.org:81/"),
             ("/*", "https://[::1]/x/$1/", b"a", None, "https://[::1]/x/a/"),
+            ("/item/:id", "/view?id=:id", b"item/7", Some(b"q"), "/view?id=7"),
+            ("/:a/*", "/v?p=$2&u=:a#:a", b"x/y/z", None, "/v?p=y/z&u=x#x"),
+            ("/*", "/v?q=$1", b"a&b=c#d?e+f %\xff", None, "/v?q=a%26b%3Dc%23d%3Fe%2Bf%20%25%FF"),
+            ("/:id", "/v?t=12:30&u=http://:host/:ids", b"x", None, "/v?t=12:30&u=http://:host/:ids"),
+            ("/:id", "/v?:id:id", b"x", None, "/v?xx"),
+            ("/*", "/v#a$1b", b"\r\n", None, "/v#a%0D%0Ab"),
         ];
         for (from, to, path, query, expected) in table {
             let mut out = b"left over".to_vec();

@@ -1,4 +1,4 @@
-//! The status codes that oneloop answers with (RFC 9110 §15, RFC 6585 §5).
+//! The status codes that oneloop answers with (RFC 9110 §15, RFC 6585 §4 and §5).
 
 /// Status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ pub enum Status {
     RangeNotSatisfiable = 416,
     /// 417
     ExpectationFailed = 417,
+    /// 429
+    TooManyRequests = 429,
     /// 431
     HeaderFieldsTooLarge = 431,
     /// 500
@@ -64,6 +66,14 @@ impl Status {
     #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
+    }
+
+    /// The three digits as a status line has them.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a digit")]
+    pub const fn digits(self) -> [u8; 3] {
+        let code = self.code();
+        [b'0' + (code / 100) as u8, b'0' + (code / 10 % 10) as u8, b'0' + (code % 10) as u8]
     }
 
     /// The reason phrase of the registry.
@@ -91,11 +101,25 @@ impl Status {
             Self::UriTooLong => "URI Too Long",
             Self::RangeNotSatisfiable => "Range Not Satisfiable",
             Self::ExpectationFailed => "Expectation Failed",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_code() {
+        for status in [Status::Ok, Status::NotFound, Status::RangeNotSatisfiable, Status::VersionNotSupported]
+        {
+            assert_eq!(status.digits(), status.code().to_string().as_bytes());
         }
     }
 }

@@ -32,21 +32,46 @@ pub enum RequestTarget<'b> {
 /// [`RequestError::Target`] if the target has none of the forms that the method allows, or holds white space, a
 /// control character or a fragment.
 pub fn parse(raw: &[u8], method: Method) -> Result<(RequestTarget<'_>, Option<&[u8]>), RequestError> {
-    // No early exit: the loop is vectorized, and targets are almost always good.
-    if raw.iter().fold(false, |bad, &byte| bad | is_forbidden(byte)) {
+    // No early exit: targets are almost always good, and without a branch a byte costs three instructions.
+    let classes = raw.iter().fold(0, |seen, &byte| seen | class(byte));
+    if classes & FORBIDDEN != 0 {
         return Err(RequestError::Target);
     }
     match (method, raw) {
         (Method::Connect, _) if is_tunnel_end(raw) => Ok((RequestTarget::Authority, None)),
         (Method::Connect, _) => Err(RequestError::Target),
+        (_, [b'/', ..]) if classes & QUESTION == 0 => {
+            Ok((RequestTarget::Origin { path: raw, query: None }, None))
+        }
         (_, [b'/', ..]) => Ok((origin(raw), None)),
         (Method::Options, b"*") => Ok((RequestTarget::Asterisk, None)),
         _ => absolute(raw).ok_or(RequestError::Target),
     }
 }
 
-const fn is_forbidden(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f || byte == b'#'
+/// A byte that no target may hold.
+const FORBIDDEN: u8 = 1;
+/// The byte that a query begins with.
+const QUESTION: u8 = 2;
+
+/// What a byte of a target is, as far as the whole target has to know.
+fn class(byte: u8) -> u8 {
+    const TABLE: [u8; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            while byte <= b' ' {
+                table[byte as usize] = FORBIDDEN;
+                byte += 1;
+            }
+            table[0x7f] = FORBIDDEN;
+            table[b'#' as usize] = FORBIDDEN;
+            table[b'?' as usize] = QUESTION;
+        }
+        table
+    };
+    TABLE.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// `raw` starts with a slash.
@@ -124,6 +149,9 @@ fn strip_registered_name(value: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_port_or_empty(digits: &[u8]) -> bool {
+    if digits.len() <= 4 {
+        return digits.iter().all(u8::is_ascii_digit);
+    }
     let value = digits.iter().try_fold(0_u32, |port, digit| {
         let digit = digit.wrapping_sub(b'0');
         (digit < 10).then(|| port.saturating_mul(10).saturating_add(u32::from(digit)))
@@ -264,18 +292,23 @@ pub(crate) fn has_hidden_segment(path: &[u8]) -> bool {
 /// Appends a path in the form that a `Location` may carry: all but slashes and the characters that RFC 3986 §3.3
 /// allows in a segment is percent-encoded.
 pub fn encode_path(decoded: &[u8], out: &mut Vec<u8>) {
-    encode(decoded, out, |byte| matches!(byte, b'/' | b':' | b'@'));
+    encode(decoded, out, |byte| is_sub_delimiter(byte) || matches!(byte, b'/' | b':' | b'@'));
 }
 
 /// Appends a query as it came, in the form that a `Location` may carry: what RFC 3986 §3.4 does not allow in a
 /// query is percent-encoded, what is encoded already is left alone.
 pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
-    encode(query, out, |byte| matches!(byte, b'/' | b':' | b'@' | b'?' | b'%'));
+    encode(query, out, |byte| is_sub_delimiter(byte) || matches!(byte, b'/' | b':' | b'@' | b'?' | b'%'));
+}
+
+/// Appends text as one value in a query or fragment: all is percent-encoded that could mean something there.
+pub fn encode_value(text: &[u8], out: &mut Vec<u8>) {
+    encode(text, out, |byte| byte == b'/');
 }
 
 fn encode(bytes: &[u8], out: &mut Vec<u8>, is_kept: impl Fn(u8) -> bool) {
     for &byte in bytes {
-        if is_unreserved(byte) || is_sub_delimiter(byte) || is_kept(byte) {
+        if is_unreserved(byte) || is_kept(byte) {
             out.push(byte);
         } else {
             out.extend([b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);

@@ -8,7 +8,7 @@ use protocol::address::{Cidr, CidrError};
 use worker::users::User;
 
 use super::conflict;
-use super::value::parse_switch;
+use super::value::{line, parse_switch};
 
 /// Who may ask, and whose address is believed. Hashes hold commas: in the environment each user has a line of its own.
 #[derive(Clone, Debug, Args)]
@@ -36,12 +36,14 @@ pub(crate) struct Access {
     /// given; others are closed
     #[arg(long, env = "ONELOOP_PROXY_PROTOCOL", value_name = "on|off", default_value = "off")]
     #[arg(value_parser = parse_switch, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "on")]
+    #[arg(require_equals = true)]
     pub(crate) proxy_protocol: bool,
 
     /// Serve only those who have a password; HASH is of argon2id or bcrypt; may be repeated. Other users of the machine
     /// can see the flag
     #[arg(long, env = "ONELOOP_AUTH", value_name = "USER:HASH", value_delimiter = '\n')]
-    pub(crate) auth: Vec<User>,
+    #[arg(value_parser = line(str::parse::<User>))]
+    pub(crate) auth: Vec<Option<User>>,
 
     /// The same from a file, one user a line; read again on HUP
     #[arg(long, env = "ONELOOP_AUTH_FILE", value_name = "FILE")]
@@ -55,14 +57,23 @@ pub(crate) struct Access {
 
 impl Access {
     /// Whether a password is asked for.
-    pub(crate) const fn asks_for_password(&self) -> bool {
-        !self.auth.is_empty() || self.auth_file.is_some()
+    pub(crate) fn asks_for_password(&self) -> bool {
+        self.users().next().is_some() || self.auth_file.is_some()
+    }
+
+    /// Those of the command line, or its variable.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &User> {
+        self.auth.iter().flatten()
     }
 
     /// To verify a password would hold up a loop.
     pub(super) fn settle_helpers(&self, helpers: usize) -> Result<(), clap::Error> {
         if helpers == 0 && self.asks_for_password() {
             return Err(conflict("--auth and --auth-file need helpers: give --helpers 1 or more"));
+        }
+        // Whoever sets it means that not everybody may come in.
+        if !self.auth.is_empty() && !self.asks_for_password() {
+            return Err(conflict("--auth and ONELOOP_AUTH hold no user: give USER:HASH, or leave them out"));
         }
         Ok(())
     }

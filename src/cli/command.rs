@@ -4,17 +4,19 @@
 //! the same variables that the server does.
 
 use std::ffi::OsString;
+use std::net::{AddrParseError, IpAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::Resettable;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 
-use super::url::{Url, parse_url};
-use super::value::parse_deadline;
-use super::{Cli, on_one_line};
+use super::url::{Page, Url, parse_page, parse_url};
+use super::value::{parse_deadline, root};
+use super::{Cli, Listen, conflict, on_one_line};
 
 /// What to do.
 #[derive(Debug)]
@@ -50,30 +52,66 @@ pub(crate) struct Request {
     /// A field of the request; may be repeated. Only Host is sent besides
     #[arg(short = 'H', long = "request-header", value_name = "NAME: VALUE", value_parser = parse_field)]
     pub(crate) fields: Vec<String>,
+
+    /// Who asks: an address, or unix for somebody who comes through a Unix socket
+    #[arg(long, value_name = "ADDR|unix", default_value = "127.0.0.1")]
+    pub(crate) client: ClientAddress,
+}
+
+/// Where a request comes from. The variants carry no doc comments, since clap would turn them into help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAddress {
+    Ip(IpAddr),
+    Unix,
+}
+
+impl FromStr for ClientAddress {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Ip) }
+    }
 }
 
 /// Who is asked whether it is well.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug)]
 pub(crate) struct Healthcheck {
-    /// What to ask for: http://HOST:PORT/PATH, or a path on 127.0.0.1:8080
-    #[arg(value_name = "URL", default_value = "/", value_parser = parse_url)]
-    pub(crate) url: Url,
+    /// Where it listens, on TCP or a Unix socket.
+    pub(crate) server: Listen,
+    /// The request target.
+    pub(crate) target: String,
+    /// For all of it.
+    pub(crate) timeout: Duration,
+}
+
+/// The same as it is said.
+#[derive(Clone, Debug, Args)]
+struct Asked {
+    /// What to ask for: http://HOST:PORT/PATH; or a path, of the server that PORT, ONELOOP_LISTEN, ONELOOP_PORT and
+    /// ONELOOP_HOST would start, else on 127.0.0.1:8080; or where it listens: PORT, HOST:PORT, [IPV6]:PORT or unix:PATH
+    #[arg(value_name = "URL|ADDR", default_value = "/", value_parser = parse_page)]
+    page: Page,
 
     /// For all of it
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_deadline)]
-    pub(crate) timeout: Duration,
+    #[arg(allow_hyphen_values = true)]
+    timeout: Duration,
 }
 
 /// Which tree is listed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Manifest {
     /// Directory that is to be served
-    #[arg(value_name = "DIR", default_value = ".")]
+    #[arg(value_name = "DIR", default_value = ".", value_parser = root())]
     pub(crate) directory: PathBuf,
 
     /// List names that start with a dot
     #[arg(long)]
     pub(crate) hidden: bool,
+
+    /// List what lies on other file systems than the directory, too
+    #[arg(long)]
+    pub(crate) cross_file_systems: bool,
 
     /// Read all files, also those that have the size and the time with which they are listed already
     #[arg(long)]
@@ -110,12 +148,22 @@ pub(crate) fn definition() -> clap::Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand_help_heading("Commands, each as the first argument")
+        .subcommand_value_name("COMMAND")
         .subcommands(COMMANDS.into_iter().filter_map(command))
 }
 
 /// What the server is told. The variables follow one rule, which the help states once.
 pub(super) fn serving() -> clap::Command {
-    Cli::command().mut_args(|argument| argument.hide_env(true))
+    Cli::command().mut_args(|argument| {
+        let is_numeric = is_numeric(&argument);
+        argument.hide_env(true).allow_hyphen_values(is_numeric)
+    })
+}
+
+/// Whether the value is a number, so that one with a minus sign is a wrong value, and not a flag that is unknown.
+fn is_numeric(argument: &clap::Arg) -> bool {
+    let names = argument.get_value_names().unwrap_or_default();
+    names.iter().any(|name| name.split('|').any(|form| matches!(form, "N" | "SIZE" | "TIME")))
 }
 
 /// The definition of a command.
@@ -133,10 +181,9 @@ fn command(name: &str) -> Option<clap::Command> {
             "Show every decision about a request, and the head that answers it, without serving",
         ),
         "check" => (serving(), "Check flags, files, addresses and the machine, without serving"),
-        "healthcheck" => (
-            Healthcheck::augment_args(bare()),
-            "Ask a server for a page: succeeds if it answers with 2xx or 3xx",
-        ),
+        "healthcheck" => {
+            (Asked::augment_args(bare()), "Ask a server for a page: succeeds if it answers with 2xx or 3xx")
+        }
         "manifest" => (
             Manifest::augment_args(bare()),
             "List the files of a directory with digests, from which --etag content makes entity tags",
@@ -178,13 +225,38 @@ impl Command {
                 Ok(Self::Explain(cli.into(), Request::from_arg_matches(&matches)?))
             }
             "check" => Cli::read_as(&definition, own, port_variable).map(|(cli, _)| Self::Check(cli.into())),
-            "healthcheck" => Healthcheck::from_arg_matches(&matches()?).map(Self::Healthcheck),
+            "healthcheck" => {
+                Healthcheck::of(Asked::from_arg_matches(&matches()?)?, port_variable).map(Self::Healthcheck)
+            }
             "manifest" => Manifest::from_arg_matches(&matches()?).map(Self::Manifest),
             "completions" => {
-                Completions::from_arg_matches(&matches()?).map(|asked| Self::Completions(asked.shell))
+                // No other shell is meant, however alike the names are.
+                let untipped = |mut error: clap::Error| {
+                    error.remove(ContextKind::SuggestedValue);
+                    error
+                };
+                Completions::from_arg_matches(&matches().map_err(untipped)?)
+                    .map(|asked| Self::Completions(asked.shell))
             }
             _ => Man::from_arg_matches(&matches()?).map(Self::Man),
         }
+    }
+}
+
+impl Healthcheck {
+    /// Where nobody says which server is meant, it is the one that the same environment would start.
+    fn of(asked: Asked, port_variable: Option<OsString>) -> Result<Self, clap::Error> {
+        let Asked { page: Page { server, target }, timeout } = asked;
+        let server = match server {
+            Some(server) => server,
+            None => {
+                let forms = Cli::forms_of_environment(port_variable)?.into_iter();
+                let is_known = |form: &Listen| matches!(form, Listen::Tcp { .. } | Listen::Unix(_));
+                let message = "ONELOOP_LISTEN names no address that could be asked: say which to ask";
+                forms.into_iter().find(is_known).ok_or_else(|| conflict(message))?
+            }
+        };
+        Ok(Self { server, target, timeout })
     }
 }
 

@@ -9,12 +9,12 @@ use protocol::glob::Glob;
 use worker::site::listing::{Column, Direction, Order};
 use worker::{CachePolicy, FieldRule};
 
-use super::value::{parse_switch, parse_time};
+use super::value::{line, parse_switch, parse_time};
 use super::vhost::{Vhost, parse_vhost};
 use crate::show::quoted;
 
 /// What is served beside files as they lie there. A rule that holds commas can be repeated, and in the environment
-/// each has a line of its own.
+/// each has a line of its own; an empty line is none.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Content")]
 pub(crate) struct Content {
@@ -22,6 +22,7 @@ pub(crate) struct Content {
     /// also what the flag by itself means
     #[arg(short = 'z', long, env = "ONELOOP_LISTING", value_enum, value_name = "off|html|json|auto")]
     #[arg(default_value = "off", num_args = 0..=1, default_missing_value = "auto", hide_possible_values = true)]
+    #[arg(require_equals = true)]
     pub(crate) listing: Listing,
 
     /// In which order to list where none is asked for: by name, size or time, the largest or newest first with :desc
@@ -41,10 +42,11 @@ pub(crate) struct Content {
     /// Serve FILE.html for FILE
     #[arg(long, env = "ONELOOP_CLEAN_URLS", value_name = "on|off", default_value = "on")]
     #[arg(value_parser = parse_switch, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "on")]
+    #[arg(require_equals = true)]
     pub(crate) clean_urls: bool,
 
     /// Serve FILE, with status 200, where a browser navigates to a path that is not there
-    #[arg(short, long, env = "ONELOOP_SPA", value_name = "FILE", num_args = 0..=1)]
+    #[arg(short, long, env = "ONELOOP_SPA", value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "index.html", value_parser = parse_path)]
     pub(crate) spa: Option<String>,
 
@@ -60,8 +62,8 @@ pub(crate) struct Content {
     pub(crate) etag: Etag,
 
     /// How long clients may keep what they got: auto lets them ask about pages each time and keep names with a
-    /// digest for a year; SECONDS is for all; off says nothing
-    #[arg(short, long, env = "ONELOOP_CACHE", value_name = "auto|SECONDS|off", default_value = "auto")]
+    /// digest for a year; TIME is for all; off says nothing
+    #[arg(short, long, env = "ONELOOP_CACHE", value_name = "auto|TIME|off", default_value = "auto")]
     #[arg(value_parser = parse_cache)]
     pub(crate) cache: CachePolicy,
 
@@ -73,13 +75,13 @@ pub(crate) struct Content {
         value_name = "[GLOB ]NAME: VALUE",
         value_delimiter = '\n'
     )]
-    #[arg(value_parser = parse_field_rule)]
-    pub(crate) header: Vec<FieldRule>,
+    #[arg(value_parser = line(parse_field_rule))]
+    pub(crate) header: Vec<Option<FieldRule>>,
 
     /// Another directory for those who ask for HOST: a name, or *.NAME for all below it; may be repeated
     #[arg(long, env = "ONELOOP_VHOST", value_name = "HOST=DIR", value_delimiter = '\n')]
-    #[arg(value_parser = parse_vhost)]
-    pub(crate) vhost: Vec<Vhost>,
+    #[arg(value_parser = line(parse_vhost))]
+    pub(crate) vhost: Vec<Option<Vhost>>,
 
     /// How long files with a digest in their names, which a new release of the root lacks, are served from the
     /// release before; 0 is not at all
@@ -185,16 +187,19 @@ fn parse_cache(text: &str) -> Result<CachePolicy, String> {
     match text {
         "auto" => Ok(CachePolicy::Auto),
         "off" => Ok(CachePolicy::Off),
-        _ => text
-            .parse()
-            .map(CachePolicy::Seconds)
-            .map_err(|_| "it must be auto, off, or a number of seconds".into()),
+        _ if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            let time = parse_time(text)?;
+            let seconds = u32::try_from(time.as_secs()).ok().filter(|_| time.subsec_nanos() == 0);
+            seconds.map(CachePolicy::Seconds).ok_or_else(|| "it must be a whole number of seconds".into())
+        }
+        _ => Err("it must be auto, off, or a time from 0 to 8760h".into()),
     }
 }
 
-/// Fields that say how a response is to be read: only the server knows.
-const OURS: [&str; 13] = [
+/// Fields that say how a response is to be read, or what to do next: only the server knows.
+const OURS: [&str; 18] = [
     "accept-ranges",
+    "allow",
     "connection",
     "content-encoding",
     "content-length",
@@ -205,8 +210,12 @@ const OURS: [&str; 13] = [
     "keep-alive",
     "last-modified",
     "location",
-    "transfer-encoding",
+    "retry-after",
     "server",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
 ];
 
 fn parse_field_rule(text: &str) -> Result<FieldRule, String> {

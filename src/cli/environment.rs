@@ -14,8 +14,8 @@ use clap::{Arg, ArgMatches, Command};
 use crate::show::quoted;
 
 const PREFIX: &[u8] = b"ONELOOP_";
-/// Read by the worker, in debug builds only.
-const FAULT: &str = "ONELOOP_FAULT_PANIC";
+/// What begins so makes faults, in debug builds only.
+const FAULT: &str = "ONELOOP_FAULT_";
 /// How far a name may be from one that there is, to be taken for a slip; and not by more than half of what follows
 /// the prefix.
 const SLIP_MAX: usize = 3;
@@ -33,7 +33,7 @@ pub(super) fn matches(definition: &Command, arguments: &[OsString]) -> Result<Ar
 }
 
 /// The definition with those variables alone.
-fn hearing(definition: &Command, is_heard: impl Fn(&Arg) -> bool) -> Command {
+pub(super) fn hearing(definition: &Command, is_heard: impl Fn(&Arg) -> bool) -> Command {
     let reset = |argument: Arg| argument.env(Resettable::Reset);
     definition.clone().mut_args(|argument| if is_heard(&argument) { argument } else { reset(argument) })
 }
@@ -73,7 +73,7 @@ pub(super) fn strangers(definition: &Command) -> Vec<String> {
 }
 
 fn stranger(name: &OsStr, known: &[&str]) -> Option<String> {
-    let is_fault = cfg!(debug_assertions) && name == FAULT;
+    let is_fault = cfg!(debug_assertions) && name.as_encoded_bytes().starts_with(FAULT.as_bytes());
     if !name.as_encoded_bytes().starts_with(PREFIX) || known.iter().any(|&known| name == known) || is_fault {
         return None;
     }

@@ -1,9 +1,14 @@
 //! The forms of an address to listen on. Whether there is such an address is decided in `settings`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+
+use crate::show::quoted;
+
+/// The port that is listened on where none is named.
+pub(super) const DEFAULT_PORT: u16 = 8080;
 
 const FORMS: &str = "it must be PORT, HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd, \
                      with a port from 0 to 65535";
@@ -39,7 +44,18 @@ impl fmt::Display for Listen {
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<Listen, String> {
-    listen(text).ok_or_else(|| FORMS.into())
+    listen(text).ok_or_else(|| match parse_host(text) {
+        // A port with something behind it is no host that somebody forgot the port of.
+        Ok(host) if is_address(&host) || !text.starts_with(|first: char| first.is_ascii_digit()) => {
+            let meant = Listen::Tcp { host, port: DEFAULT_PORT };
+            format!("{FORMS}; did you mean {}?", quoted(meant))
+        }
+        _ => FORMS.into(),
+    })
+}
+
+fn is_address(host: &str) -> bool {
+    is_ipv6(host) || host.parse::<Ipv4Addr>().is_ok()
 }
 
 fn listen(text: &str) -> Option<Listen> {
@@ -131,8 +147,18 @@ mod tests {
             "fd:99999999999",
             "http://a:1",
         ] {
-            assert_eq!(parse_listen(wrong), Err(FORMS.into()), "{wrong}");
+            assert!(parse_listen(wrong).unwrap_err().starts_with(FORMS), "{wrong}");
         }
+        let table = [
+            ("::1", "[::1]:8080"),
+            ("[::1]", "[::1]:8080"),
+            ("localhost", "localhost:8080"),
+            ("1.2.3.4", "1.2.3.4:8080"),
+        ];
+        for (wrong, meant) in table {
+            assert_eq!(parse_listen(wrong).unwrap_err(), format!("{FORMS}; did you mean '{meant}'?"));
+        }
+        assert_eq!(parse_listen("8080x").unwrap_err(), FORMS);
     }
 
     #[test]

@@ -5,12 +5,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use protocol::Status;
 use protocol::cors::Origins;
-use protocol::media_type::MediaType;
-use protocol::rule::{self, Action, Rule};
+use protocol::media_type::{MediaType, MediaTypeError};
+use protocol::rule::{self, Action, Rule, RuleErrorKind};
 use protocol::target;
 use worker::FieldRule;
 
-use crate::show::quoted;
+use super::value::line;
+use crate::show::{plain, quoted};
 
 const CORS_HELP: &str = "\
 Let scripts of other sites read what is served: of all, or of those such as https://example.org,http://localhost:3000";
@@ -22,18 +23,19 @@ pub(crate) struct Rules {
     /// Send clients elsewhere, with 301 or CODE: '/old/*=/new/$1', '302:/:user/x=https://x.org/:user'; may be
     /// repeated; the first that matches counts, before rewrites and files
     #[arg(long, env = "ONELOOP_REDIRECT", value_name = "[CODE:]FROM=TO", value_delimiter = '\n')]
-    #[arg(value_parser = parse_redirect)]
-    pub(crate) redirect: Vec<Redirect>,
+    #[arg(value_parser = line(parse_redirect))]
+    pub(crate) redirect: Vec<Option<Redirect>>,
 
     /// Answer as if something else had been asked for: '/old/*=/new/$1'; may be repeated; the first that matches
     /// counts, before files
     #[arg(long, env = "ONELOOP_REWRITE", value_name = "FROM=TO", value_delimiter = '\n')]
-    #[arg(value_parser = parse_rewrite)]
-    pub(crate) rewrite: Vec<Rewrite>,
+    #[arg(value_parser = line(parse_rewrite))]
+    pub(crate) rewrite: Vec<Option<Rewrite>>,
 
     /// The media type of files whose name ends in .EXT; may be repeated
     #[arg(long, env = "ONELOOP_MIME", value_name = "EXT=TYPE", value_delimiter = '\n')]
-    pub(crate) mime: Vec<MediaType>,
+    #[arg(value_parser = line(parse_media_type))]
+    pub(crate) mime: Vec<Option<MediaType>>,
 
     /// Let scripts of other sites read what is served.
     #[arg(long, env = "ONELOOP_CORS", value_name = "ORIGINS|*", value_parser = parse_origins, help = CORS_HELP)]
@@ -85,7 +87,30 @@ fn parse_rewrite(text: &str) -> Result<Rewrite, String> {
 
 fn parse_rule(action: Action, text: &str) -> Result<Rule, String> {
     let (from, to) = split_rule(text).ok_or("it must be FROM=TO, such as '/old/*=/new/$1'")?;
-    Rule::new(action, from, to).map_err(|error| error.to_string())
+    Rule::new(action, from, to).map_err(|error| match error.kind {
+        RuleErrorKind::NoCapture => {
+            format!("FROM has no {}; {error}", quoted(capture(to.get(error.at..).unwrap_or_default())))
+        }
+        _ => error.to_string(),
+    })
+}
+
+/// The capture that a target begins with: `$1` or `:name`.
+fn capture(to: &str) -> &str {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let end = to.get(1..).and_then(|name| name.find(|character| !is_name(character)));
+    end.and_then(|end| to.get(..=end)).unwrap_or(to)
+}
+
+fn parse_media_type(text: &str) -> Result<MediaType, String> {
+    let last = text.split_once('=').and_then(|(extension, _)| extension.rsplit_once('.'));
+    text.parse().map_err(|error: MediaTypeError| match (error, last) {
+        (MediaTypeError::Extension, Some((_, last))) if !last.is_empty() && !last.contains(['/', '\0']) => {
+            let write = quoted(format!("{last}=TYPE"));
+            format!("{error}: write {write}, which then holds for all .{last}", last = plain(last))
+        }
+        _ => error.to_string(),
+    })
 }
 
 /// Pattern and target. In a pattern, `%3D` is an equals sign.
@@ -106,13 +131,14 @@ fn parse_origins(text: &str) -> Result<Origins, String> {
 
 impl Rules {
     /// What is wrong with the rules together, though each of them is right; `fields` are those of the operator's.
-    pub(super) fn contradiction(&self, matches: &ArgMatches, fields: &[FieldRule]) -> Option<String> {
+    pub(super) fn contradiction(&self, matches: &ArgMatches, fields: &[Option<FieldRule>]) -> Option<String> {
         let name = |id: &str| match matches.value_source(id) {
             Some(ValueSource::EnvVariable) => format!("ONELOOP_{}", id.to_uppercase()),
             _ => format!("--{id}"),
         };
-        let redirects = self.redirect.iter().map(|redirect| (&redirect.rule, "redirect", &redirect.text));
-        let rewrites = self.rewrite.iter().map(|rewrite| (&rewrite.rule, "rewrite", &rewrite.text));
+        let redirects =
+            self.redirect.iter().flatten().map(|redirect| (&redirect.rule, "redirect", &redirect.text));
+        let rewrites = self.rewrite.iter().flatten().map(|rewrite| (&rewrite.rule, "rewrite", &rewrite.text));
         let (rules, names): (Vec<Rule>, Vec<Named<'_>>) = redirects
             .chain(rewrites)
             .map(|(rule, id, text)| (rule.clone(), Named { flag: name(id), text }))
@@ -123,9 +149,13 @@ impl Rules {
     }
 
     /// Two origins in one response would be none to a browser.
-    fn doubly_shared(&self, flag: &str, fields: &[FieldRule]) -> Option<String> {
+    fn doubly_shared(&self, flag: &str, fields: &[Option<FieldRule>]) -> Option<String> {
         let is_sharing = |rule: &&FieldRule| rule.name.to_ascii_lowercase().starts_with("access-control-");
-        let rule = fields.iter().find(is_sharing).filter(|_| matches!(self.cors, Some(Origins::These(_))))?;
+        let rule = fields
+            .iter()
+            .flatten()
+            .find(is_sharing)
+            .filter(|_| matches!(self.cors, Some(Origins::These(_))))?;
         Some(format!("{flag} with a list of origins says {} itself: remove it from --header", rule.name))
     }
 }
@@ -195,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_wrong_rule_is_told_where_it_is_wrong() {
-        let table: [(&[&str], &str); 13] = [
+        let table: [(&[&str], &str); 15] = [
             (&["--redirect", "/a"], "'/a' for '--redirect <[CODE:]FROM=TO>': it must be FROM=TO"),
             (&["--redirect", "/a=b"], "`http://` or `https://`, at byte 1 of the target"),
             (&["--redirect", "300:/a=/b"], "'300' is not one of 301, 302, 303, 307 and 308"),
@@ -204,11 +234,13 @@ mod tests {
             (&["--redirect", "/a=https://b c/"], "this is no host and port"),
             (
                 &["--rewrite", "/a=/b/$1"],
-                "the pattern captures nothing for this; `%24` is a dollar sign, at byte 4",
+                "FROM has no '$1'; the pattern captures nothing for this; `%24` is a dollar sign, at byte 4",
             ),
+            (&["--redirect", "/a/:x=/b/:y/c"], "FROM has no ':y'; "),
             (&["--rewrite", "/a=https://b/"], "that of a redirect"),
             (&["--rewrite", "/a=/../b"], "no path has an empty segment, `.` or `..`"),
             (&["--mime", "md"], "'md' for '--mime <EXT=TYPE>': it must be EXT=TYPE"),
+            (&["--mime", "tar.gz=a/b"], "write 'gz=TYPE', which then holds for all .gz"),
             (&["--mime", "md=text"], "a media type is TYPE/SUBTYPE"),
             (&["--cors", "example.org"], "'example.org': an origin begins with http://"),
             (&["--cors", "https://a,*"], "* is all origins: give it alone"),

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
+use clap::{ArgMatches, FromArgMatches};
 
 use super::command::serving;
-use super::{Cli, Level, conflict, is_flag};
+use super::listen::DEFAULT_PORT;
+use super::{Cli, Level, Listen, conflict, environment, is_flag, on_one_line};
 use crate::show::quoted;
 
 impl Cli {
@@ -45,6 +46,26 @@ impl Cli {
         }
         self.max_uri = self.max_header;
         Ok(())
+    }
+
+    /// Where to listen: as asked for, or what the shorthands stand for.
+    pub(crate) fn forms(&self) -> Vec<Listen> {
+        if !self.listen.is_empty() {
+            return self.listen.clone();
+        }
+        let host = self.host.clone().unwrap_or_default();
+        vec![Listen::Tcp { host, port: self.port.unwrap_or(DEFAULT_PORT) }]
+    }
+
+    /// Where the environment alone has a server listen. `variable` is what `PORT` holds.
+    pub(super) fn forms_of_environment(variable: Option<OsString>) -> Result<Vec<Listen>, clap::Error> {
+        let is_heard =
+            |argument: &clap::Arg| matches!(argument.get_id().as_str(), "listen" | "port" | "host");
+        let definition = environment::hearing(&serving(), is_heard);
+        let matches = environment::matches(&definition, &["oneloop".into()]).map_err(on_one_line)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.settle_addresses(&matches, variable)?;
+        Ok(cli.forms())
     }
 
     /// A flag beats the environment, and within either of them `listen` beats its shorthands.

@@ -1,7 +1,11 @@
 //! How the values of flags are read: numbers, sizes, times, lists. What is refused is told what is allowed.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::{Pin, Workers};
 use crate::show::quoted;
@@ -68,6 +72,25 @@ fn parse_bytes(text: &str) -> Result<Option<u64>, String> {
         _ => return Err(format!("{} is no unit of size: use k, m or g", quoted(unit))),
     };
     Ok(number.and_then(|number| number.checked_mul(1 << shift)))
+}
+
+/// A value that has a line of its own, as several have in the environment; an empty line is none.
+pub(super) fn line<T, E: ToString>(
+    parse: impl Fn(&str) -> Result<T, E> + Clone,
+) -> impl Fn(&str) -> Result<Option<T>, String> + Clone {
+    move |text| {
+        let is_empty = text.trim().is_empty();
+        if is_empty { Ok(None) } else { parse(text).map(Some).map_err(|error| error.to_string()) }
+    }
+}
+
+/// The path of what is served.
+pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
+    let is_given = |path: OsString| match path.is_empty() {
+        true => Err("it is empty: give a directory, or nothing for '.'"),
+        false => Ok(path.into()),
+    };
+    OsStringValueParser::new().try_map(is_given)
 }
 
 /// Reads a number within a range.

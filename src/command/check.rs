@@ -4,6 +4,7 @@
 //! It asks the code that serves wherever there is such code: roots and files are opened, addresses bound, as they
 //! would be, and closed again.
 
+mod confinement;
 mod machine;
 
 use std::fmt;
@@ -11,19 +12,18 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use acceptor::{Address, Listener};
 use rustix::fs::Access;
 use worker::log_writer::Destination;
-use worker::site::opening::{Opened, Opener, Wanted};
+use worker::site::opening::{Opener, Wanted};
 use worker::site::residency;
-use worker::site::resolve::{Patience, Root};
+use worker::site::resolve::Root;
 
 use super::{Ended, put_out};
 use crate::cli::{self, Cli};
-use crate::server::ServerError;
-use crate::settings;
+use crate::server::{self, ServerError};
+use crate::settings::{self, SettingsError};
 use crate::show::{plain, quoted};
 
 /// How bad it is.
@@ -78,10 +78,20 @@ impl fmt::Display for Finding {
 pub(crate) fn run(cli: &Cli) -> Ended {
     let mut findings: Vec<Finding> =
         cli::strange_variables().into_iter().map(|line| Finding::warn("environment", line)).collect();
+    // As the server does: names are looked up outside of a new root, paths inside.
+    let addresses: Vec<_> =
+        settings::forms(cli).into_iter().map(|form| settings::addresses(&[form])).collect();
+    let identity = confinement::user(cli);
+    findings.extend(confinement::new_root(cli));
     findings.extend(content(cli));
-    findings.extend(listening(cli));
+    let sockets = addresses.iter().flatten().flatten().filter_map(settings::unix_path);
+    let sockets: Vec<_> = sockets.map(Path::to_owned).collect();
+    findings.extend(listening(addresses, cli));
+    findings.push(identity);
+    findings.extend(settings::warnings(cli).into_iter().map(|(subject, text)| Finding::warn(subject, text)));
     findings.extend(access_log(cli));
     findings.extend(machine::findings(cli));
+    findings.extend(confinement::sandbox(cli, &sockets));
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     put_out(lines.as_bytes())?;
     let has_failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
@@ -103,31 +113,25 @@ fn content(cli: &Cli) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("root", path.display()), file_system(&path, root)];
     let is_directory = root.only().is_none();
     let opener = Opener::new(Arc::clone(releases.root()), Arc::clone(&site.plan));
-    if is_directory && !is_file(&opener, "", Wanted::Directory) {
+    if is_directory && !server::is_file(&opener, "", Wanted::Directory) {
         let text = format!("none of {} is there: / is answered with 404", site.plan.index.join(", "));
         findings.push(Finding::warn("index", text));
     }
-    let spa = site.spa.iter().map(|file| ("--spa", file.as_str(), Wanted::File));
-    let pages = &cli.content.error_page;
-    let pages = pages.iter().map(|page| ("--error-page", page.file.as_str(), Wanted::ErrorPage));
-    findings.extend(spa.chain(pages).map(|(flag, file, wanted)| {
-        if is_file(&opener, file, wanted) {
-            Finding::ok("file", format!("{}, for {flag}", quoted(file)))
+    if let Some(file) = &site.spa {
+        findings.push(match server::check_application(&site, &releases) {
+            Ok(()) => Finding::ok("file", format!("{}, for --spa", quoted(file))),
+            Err(error) => Finding::fail("file", error),
+        });
+    }
+    findings.extend(cli.content.error_page.iter().map(|page| {
+        let file = quoted(&page.file);
+        if server::is_file(&opener, &page.file, Wanted::ErrorPage) {
+            Finding::ok("file", format!("{file}, for --error-page"))
         } else {
-            let file = quoted(file);
-            Finding::fail("file", format!("{file} cannot be served for {flag}; put it into the root"))
+            Finding::fail("file", format!("{file} cannot be served for --error-page; put it into the root"))
         }
     }));
     findings
-}
-
-/// Whether the server would find a file there.
-fn is_file(opener: &Opener, path: &str, wanted: Wanted) -> bool {
-    let unix_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let unix_s = i64::try_from(unix_s).unwrap_or(i64::MAX);
-    let mut path = path.as_bytes().to_vec();
-    let opened = opener.open(&mut path, wanted, None, unix_s, Patience::MayWait);
-    matches!(opened, Ok(Opened::Files(_)))
 }
 
 fn file_system(path: &Path, root: &Root) -> Finding {
@@ -146,14 +150,16 @@ fn file_system(path: &Path, root: &Root) -> Finding {
 }
 
 /// Every address, bound for a moment.
-fn listening(cli: &Cli) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for form in settings::forms(cli) {
-        match settings::addresses(&[form]) {
+fn listening(resolved: Vec<Result<Vec<Address>, SettingsError>>, cli: &Cli) -> Vec<Finding> {
+    let (mut findings, mut addresses) = (Vec::new(), Vec::new());
+    for found in resolved {
+        match found {
             Err(error) => findings.push(Finding::fail("listen", error)),
-            Ok(addresses) => findings.extend(addresses.into_iter().map(|address| bind(address, cli))),
+            Ok(found) => addresses.extend(found),
         }
     }
+    findings.extend(settings::check_overlap(&addresses).err().map(|error| Finding::fail("listen", error)));
+    findings.extend(addresses.into_iter().map(|address| bind(address, cli)));
     findings
 }
 

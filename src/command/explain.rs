@@ -3,10 +3,13 @@
 //! The request is served: a connection of the worker's reads its bytes, over a transport in memory, from a site that
 //! may wait. What the site decides it tells by itself ([`worker::decision`]); here it is only written down.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -16,20 +19,24 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
 use worker::clock::Clock;
-use worker::connection::Connection;
+use worker::cold::Task;
+use worker::connection::{Arrival, Connection, Fate};
 use worker::context::Context;
 use worker::decision;
+use worker::gate::{Gate, GateSettings};
 use worker::site::Site;
 use worker::site::resolve::Patience;
 use worker::transport::Transport;
 use worker::{Counters, Peer, Settings};
 
 use super::Ended;
-use crate::cli::{Cli, Request};
+use crate::cli::{Cli, ClientAddress, Request};
 use crate::server::ServerError;
 use crate::settings;
 use crate::show::plain;
 
+/// The port of a client whose address is all that counts.
+const CLIENT_PORT: u16 = 0;
 /// What a request is for that names no host.
 const DEFAULT_AUTHORITY: &str = "localhost";
 /// Columns for the word that says what a line is about.
@@ -38,9 +45,10 @@ const STEP_WIDTH: usize = 13;
 /// Explains a request. The exit code is that of the class of the answer: 0 for 2xx and 3xx, 4, or 5.
 ///
 /// # Errors
-/// When the root cannot be opened.
+/// When the root cannot be opened, or the users cannot be read.
 pub(crate) fn run(cli: &Cli, asked: &Request) -> Ended {
     let settings = settings::worker(cli, 1, settings::saturate(cli.open_cache));
+    let gate = settings::gate(cli)?;
     let path = settings::check_root(&cli.root)?;
     let request = request(asked);
     let lines = Lines { is_bold: io::stdout().is_terminal() };
@@ -53,7 +61,9 @@ pub(crate) fn run(cli: &Cli, asked: &Request) -> Ended {
     let subscriber = tracing_subscriber::registry()
         .with(Targets::new().with_target(decision::TARGET, LevelFilter::TRACE))
         .with(lines);
-    let head = tracing::subscriber::with_default(subscriber, || answer(&settings, request.as_bytes()))?;
+    let head = tracing::subscriber::with_default(subscriber, || {
+        answer(&settings, gate, peer(asked.client), request.as_bytes())
+    })?;
     lines.put_text("response", &head);
     Ok(match head.split(' ').nth(1).and_then(|code| code.bytes().next()) {
         Some(b'4') => ExitCode::from(4),
@@ -76,15 +86,36 @@ fn request(asked: &Request) -> String {
     request + "\r\n"
 }
 
+/// Who asks. Nobody with an address asks through a Unix socket.
+fn peer(client: ClientAddress) -> Peer {
+    match client {
+        ClientAddress::Unix => Peer::Unix,
+        ClientAddress::Ip(ip) => Peer::from(SocketAddr::new(ip, CLIENT_PORT)),
+    }
+}
+
 /// The head of the response.
-fn answer(settings: &Settings, request: &[u8]) -> Result<String, ServerError> {
+fn answer(
+    settings: &Settings,
+    gate: Option<GateSettings>,
+    peer: Peer,
+    request: &[u8],
+) -> Result<String, ServerError> {
     let releases = worker::open_roots(&settings.site).map_err(ServerError::Worker)?;
     let site = Site::new(settings.site.clone(), &releases, Patience::MayWait);
     let mut cx = Context::new(settings, site, Arc::new(Counters::default()), None, Clock::kernel());
     let wire = Wire { unread: request, sent: Vec::new() };
-    let mut connection = Connection::new(wire, Peer::Unix, &cx);
-    // The head goes out at once, whatever follows it.
-    connection.advance(&mut cx);
+    // The client is the one that a header of the PROXY protocol would have named.
+    let gate = gate.map(|gate| Gate::new(GateSettings { is_proxied: false, ..gate }));
+    cx.gate = gate.map(|gate| Rc::new(RefCell::new(gate)));
+    let mut connection = Connection::new(wire, peer, &cx);
+    // The head goes out at once, whatever follows it. The site opens everything by itself; only a password is left
+    // to somebody else.
+    let mut fate = connection.advance(&mut cx);
+    while fate == Fate::Help {
+        let Some(Task::Verify(verification)) = connection.task() else { break };
+        fate = connection.resume(&Arrival::Verified(verification.run()), &mut cx);
+    }
     let sent = &connection.transport().sent;
     let end = sent.windows(4).position(|window| window == b"\r\n\r\n").map_or(sent.len(), |at| at + 4);
     let head = sent.get(..end).unwrap_or_default();

@@ -3,16 +3,20 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
 use super::Ended;
-use crate::cli::Healthcheck;
+use crate::cli::{Healthcheck, Listen};
 use crate::os;
 use crate::show::quoted;
 
-/// Who is asked when nobody is named.
-const DEFAULT_AUTHORITY: &str = "127.0.0.1:8080";
 /// Bytes of a response up to the end of its status code.
 const STATUS_END: usize = "HTTP/1.1 200".len();
 
@@ -21,32 +25,66 @@ const STATUS_END: usize = "HTTP/1.1 200".len();
 /// # Errors
 /// [`Unwell`], in any other case.
 pub(crate) fn run(asked: &Healthcheck) -> Ended {
-    let authority = asked.url.authority.as_deref().unwrap_or(DEFAULT_AUTHORITY);
-    let answer = if asked.url.is_secure {
-        Err(io::Error::other("it speaks no TLS; give it an http:// URL"))
-    } else {
-        ask(authority, &asked.url.target, asked.timeout)
-    };
-    match answer {
+    let server = reachable(&asked.server);
+    let target = &asked.target;
+    match ask(&server, target, asked.timeout) {
         Ok(200..400) => Ok(ExitCode::SUCCESS),
-        answer => Err(Unwell { url: format!("http://{authority}{}", asked.url.target), answer }.into()),
+        answer => {
+            let url = match &server {
+                Listen::Unix(_) => format!("http://localhost{target} through {server}"),
+                _ => format!("http://{server}{target}"),
+            };
+            Err(Unwell { url, answer }.into())
+        }
+    }
+}
+
+/// Who listens on every address can be asked on one.
+fn reachable(server: &Listen) -> Listen {
+    match server {
+        Listen::Tcp { host, port } if matches!(host.as_str(), "" | "*" | "::" | "0.0.0.0") => {
+            Listen::Tcp { host: "127.0.0.1".into(), port: *port }
+        }
+        server => server.clone(),
+    }
+}
+
+/// A connection, however it came about.
+trait Stream: Read + Write {
+    /// For each call.
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(timeout)).and_then(|()| self.set_write_timeout(Some(timeout)))
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(timeout)).and_then(|()| self.set_write_timeout(Some(timeout)))
     }
 }
 
 /// The status of the answer.
-fn ask(authority: &str, target: &str, timeout: Duration) -> io::Result<u16> {
+fn ask(server: &Listen, target: &str, timeout: Duration) -> io::Result<u16> {
     let deadline = Instant::now() + timeout;
-    let mut stream = connect(authority, deadline)?;
+    let (mut stream, host): (Box<dyn Stream>, _) = match server {
+        Listen::Tcp { host, port } => (Box::new(connect(host, *port, deadline)?), server.to_string()),
+        Listen::Unix(path) => (Box::new(connect_unix(path, deadline)?), "localhost".to_owned()),
+        Listen::Inherited(_) | Listen::Systemd => return Err(io::ErrorKind::Unsupported.into()),
+    };
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: oneloop-healthcheck\r\nAccept: */*\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: oneloop-healthcheck\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n"
     );
-    stream.set_write_timeout(Some(left(deadline)?))?;
+    stream.set_timeout(left(deadline)?)?;
     stream.write_all(request.as_bytes())?;
     let mut start = [0; STATUS_END];
     let mut filled = 0;
     while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        stream.set_read_timeout(Some(left(deadline)?))?;
+        stream.set_timeout(left(deadline)?)?;
         match stream.read(rest) {
             Ok(0) => return Err(io::Error::other("it closed the connection without an answer")),
             Ok(bytes) => filled += bytes,
@@ -60,17 +98,27 @@ fn ask(authority: &str, target: &str, timeout: Duration) -> io::Result<u16> {
 }
 
 /// Tries every address of the host in turn.
-fn connect(authority: &str, deadline: Instant) -> io::Result<TcpStream> {
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let endpoint = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
-    for address in endpoint.to_socket_addrs()? {
+    for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, left(deadline)?) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// The same for a path. Where the backlog is full, connect(2) waits as long as a send may.
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    let (family, kind, flags) = (AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC);
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(left(deadline)?))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).map_err(|errno| match errno {
+        Errno::AGAIN => timed_out(),
+        _ => errno.into(),
+    })?;
+    Ok(socket.into())
 }
 
 /// What is left of the time.
@@ -136,10 +184,11 @@ mod tests {
     #[test]
     fn an_answer_is_waited_for_no_longer_than_allowed_and_may_come_in_pieces() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let authority = listener.local_addr().unwrap().to_string();
-        let silence = ask(&authority, "/", Duration::from_millis(50)).unwrap_err();
+        let port = listener.local_addr().unwrap().port();
+        let server = Listen::Tcp { host: "127.0.0.1".into(), port };
+        let silence = ask(&server, "/", Duration::from_millis(50)).unwrap_err();
         assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
-        let server = thread::spawn(move || {
+        let answering = thread::spawn(move || {
             // The first one has given up.
             let _ = listener.accept().unwrap();
             let (mut stream, _) = listener.accept().unwrap();
@@ -148,7 +197,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        assert_eq!(ask(&authority, "/", Duration::from_secs(10)).unwrap(), 204);
-        server.join().unwrap();
+        assert_eq!(ask(&server, "/", Duration::from_secs(10)).unwrap(), 204);
+        answering.join().unwrap();
     }
 }

@@ -41,11 +41,12 @@ pub(crate) fn run(asked: &cli::Manifest) -> Ended {
         return Err(unlisted(io::ErrorKind::NotADirectory.into()).into());
     }
     let known = if asked.fresh { Manifest::default() } else { Manifest::read(&root) };
-    let mut listing = Listing { root, known, hidden: asked.hidden, read: 0, failed: 0 };
-    let mut paths = listing.paths();
+    let (hidden, is_crossing) = (asked.hidden, asked.cross_file_systems);
+    let mut listing = Listing { root, known, hidden, is_crossing, device: None, read: 0, failed: 0 };
+    let mut bar = Bar::new(!asked.quiet && io::stderr().is_terminal());
+    let mut paths = listing.paths(&mut bar);
     // So that the same tree has the same manifest, byte for byte.
     paths.sort_unstable();
-    let mut bar = Bar::new(paths.len(), !asked.quiet && io::stderr().is_terminal());
     let mut lines = Vec::with_capacity(paths.len());
     for path in &paths {
         lines.extend(listing.list(path, &mut bar).map(|listed| (path.as_slice(), listed)));
@@ -70,6 +71,10 @@ struct Listing {
     /// What was listed before.
     known: Manifest,
     hidden: bool,
+    /// Whether directories of other file systems are listed.
+    is_crossing: bool,
+    /// Of the root.
+    device: Option<u64>,
     /// Files that were read.
     read: usize,
     /// Files and directories that could not be.
@@ -78,19 +83,21 @@ struct Listing {
 
 impl Listing {
     /// The paths of whatever may be a file.
-    fn paths(&mut self) -> Vec<Vec<u8>> {
+    fn paths(&mut self, bar: &mut Bar) -> Vec<Vec<u8>> {
         let mut files = Vec::new();
         let mut directories = vec![Vec::new()];
         while let Some(directory) = directories.pop() {
             if let Err(problem) = self.read_directory(&directory, &mut files, &mut directories) {
+                bar.clear();
                 self.fail(&directory, &problem);
             }
+            bar.found(files.len());
         }
         files
     }
 
     fn read_directory(
-        &self,
+        &mut self,
         path: &[u8],
         files: &mut Vec<Vec<u8>>,
         directories: &mut Vec<Vec<u8>>,
@@ -100,6 +107,12 @@ impl Listing {
             Err(Status::NotFound) if !path.is_empty() => return Ok(()),
             Err(status) => return Err(refused(status)),
         };
+        let device = rustix::fs::fstat(&directory)?.st_dev;
+        if *self.device.get_or_insert(device) != device && !self.is_crossing {
+            let path = quoted(String::from_utf8_lossy(path));
+            say(format_args!("{path} is left out: another file system, which --cross-file-systems lists"));
+            return Ok(());
+        }
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -154,8 +167,12 @@ impl Listing {
         if let Some(listed) = self.known.get(path).filter(|listed| listed.is_about(stamp)) {
             return Ok(Some(*listed));
         }
+        // As files of pseudo file systems do, with whatever is in them.
+        if !is_whole(&file, stamp.size())? {
+            return Err(io::Error::other("it ends before the size that it is said to have"));
+        }
         std::thread::sleep(unsettled_for(stamp));
-        let digest = digest::of_file(&file, |bytes| bar.read(bytes))?;
+        let digest = digest::of_file(&file, stamp.size(), |bytes| bar.read(bytes))?;
         if Stamp::asked_for(file.as_fd())? != stamp {
             return Err(io::Error::other("it changed while it was read"));
         }
@@ -178,8 +195,17 @@ fn refused(status: Status) -> io::Error {
     }
 }
 
-/// How long to wait until a version can be told from one that comes after it. One from the future never can.
+fn is_whole(file: impl AsFd, size: u64) -> io::Result<bool> {
+    let Some(last) = size.checked_sub(1) else { return Ok(true) };
+    Ok(rustix::io::pread(file, &mut [0; 1], last)? == 1)
+}
+
+/// How long to wait until a version can be told from one that comes after it. One from the future never can; one that
+/// is empty always can.
 fn unsettled_for(stamp: Stamp) -> Duration {
+    if stamp.size() == 0 {
+        return Duration::ZERO;
+    }
     let (seconds, nanoseconds) = stamp.modified();
     let modified = u64::try_from(seconds).map_or(UNIX_EPOCH, |seconds| {
         UNIX_EPOCH
@@ -222,8 +248,13 @@ struct Bar {
 }
 
 impl Bar {
-    const fn new(files: usize, is_shown: bool) -> Self {
-        Self { is_shown, shown_at: None, files, done: 0, read_bytes: 0 }
+    const fn new(is_shown: bool) -> Self {
+        Self { is_shown, shown_at: None, files: 0, done: 0, read_bytes: 0 }
+    }
+
+    fn found(&mut self, files: usize) {
+        self.files = files;
+        self.show();
     }
 
     fn advance(&mut self) {
@@ -278,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_bar_grows_from_end_to_end() {
-        let bar = |done, files| Bar { done, read_bytes: 5 << 20, ..Bar::new(files, true) }.line();
+        let bar = |done, files| Bar { done, files, read_bytes: 5 << 20, ..Bar::new(true) }.line();
         assert_eq!(bar(0, 9), "[------------------------------] 0 of 9 files, 5 MiB read");
         assert_eq!(bar(3, 9), "[##########--------------------] 3 of 9 files, 5 MiB read");
         assert_eq!(bar(9, 9), "[##############################] 9 of 9 files, 5 MiB read");
@@ -288,6 +319,8 @@ mod tests {
     #[test]
     fn only_what_was_modified_a_moment_ago_is_waited_for() {
         let file = tempfile::tempfile().unwrap();
+        assert_eq!(unsettled_for(Stamp::of(&rustix::fs::fstat(&file).unwrap())), Duration::ZERO);
+        file.set_len(1).unwrap();
         let wait = |at: SystemTime| {
             file.set_modified(at).unwrap();
             unsettled_for(Stamp::of(&rustix::fs::fstat(&file).unwrap()))

@@ -31,6 +31,9 @@ pub(crate) fn page(asked: &cli::Man) -> Ended {
     let about = definition.find_subcommand(name).cloned().unwrap_or(definition);
     let mut page = Vec::new();
     Man::new(about).render(&mut page)?;
-    put_out(&page)?;
+    // A command stands in the place of all the rest, not behind it.
+    let page = String::from_utf8_lossy(&page)
+        .replace(r" [\fIcommand\fR]", "\n.br\n\\fBoneloop\\fR \\fICOMMAND\\fR ...");
+    put_out(page.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 
 use worker::users::Roll;
 
+use crate::sandbox::{Kind, Sandbox};
 use crate::settings::UserFile;
 
 /// The way to the thread that reads the file.
@@ -20,14 +21,16 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    /// Starts the thread, for workers that know `roll`. There is memory for passwords that take `kib_max` KiB.
+    /// Starts the thread, in the sandbox, for workers that know `roll`. There is memory for passwords that take
+    /// `kib_max` KiB.
     ///
     /// # Errors
     /// When the kernel refuses a thread.
-    pub(super) fn start(file: UserFile, roll: Arc<Roll>, kib_max: u32) -> io::Result<Self> {
+    pub(super) fn start(file: UserFile, roll: Arc<Roll>, kib_max: u32, sandbox: Sandbox) -> io::Result<Self> {
         let is_asked = Arc::new(AtomicBool::new(false));
         let mut watch = Watch { file, roll, kib_max, is_asked: Arc::clone(&is_asked) };
         let thread = thread::Builder::new().name("users".to_owned()).spawn(move || {
+            sandbox.take_in(Kind::Users);
             loop {
                 thread::park();
                 watch.look();

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::address::{self, AccessList, ForwardedBy};
 use worker::gate::{GateSettings, Trust};
+use worker::rate::{Rate, Rates};
 use worker::users::{self, Roll, User, UserError, Users};
 
 use crate::cli::{Access, TrustField, Trusted};
@@ -17,9 +19,9 @@ use crate::show::quoted;
 ///
 /// # Errors
 /// What is wrong with the users.
-pub(super) fn gate(access: &Access) -> Result<Option<GateSettings>, UserFileError> {
+pub(super) fn gate(access: &Access, rate: Option<Rate>) -> Result<Option<GateSettings>, UserFileError> {
     let has_rules = !access.allow.is_empty() || !access.deny.is_empty() || !access.trust.is_empty();
-    if !has_rules && !access.proxy_protocol && !access.asks_for_password() {
+    if !has_rules && !access.proxy_protocol && !access.asks_for_password() && rate.is_none() {
         return Ok(None);
     }
     let networks = access.trust.iter().filter_map(|trusted| match trusted {
@@ -41,6 +43,7 @@ pub(super) fn gate(access: &Access) -> Result<Option<GateSettings>, UserFileErro
             },
         },
         is_proxied: access.proxy_protocol,
+        rates: rate.map(|rate| Arc::new(Rates::new(rate))),
         users: first_users(access)?.map(Roll::new),
         challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", access.auth_realm).into(),
     }))
@@ -49,8 +52,8 @@ pub(super) fn gate(access: &Access) -> Result<Option<GateSettings>, UserFileErro
 fn first_users(access: &Access) -> Result<Option<Users>, UserFileError> {
     match UserFile::of(access) {
         Some(file) => file.read().map(Some),
-        None if access.auth.is_empty() => Ok(None),
-        None => Users::new(access.auth.clone())
+        None if !access.asks_for_password() => Ok(None),
+        None => Users::new(access.users().cloned().collect())
             .map(Some)
             .map_err(|(_, error)| UserFileError { path: None, reason: Reason::User(0, error) }),
     }
@@ -67,7 +70,12 @@ pub(crate) struct UserFile {
 impl UserFile {
     /// The file of `--auth-file`.
     pub(super) fn of(access: &Access) -> Option<Self> {
-        access.auth_file.clone().map(|path| Self { path, given: access.auth.clone() })
+        access.auth_file.clone().map(|path| Self { path, given: access.users().cloned().collect() })
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads it; may wait for a disk.

@@ -2,22 +2,18 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{OwnedFd, RawFd};
 
 use acceptor::Address;
+use rustix::fs::FileType;
 
 use super::SettingsError;
 use crate::cli::{Cli, Listen};
 use crate::os;
 
-const DEFAULT_PORT: u16 = 8080;
-
 /// Where to listen: as asked for, or what the shorthands stand for.
 pub(crate) fn forms(cli: &Cli) -> Vec<Listen> {
-    if !cli.listen.is_empty() {
-        return cli.listen.clone();
-    }
-    let host = cli.host.clone().unwrap_or_default();
-    vec![Listen::Tcp { host, port: cli.port.unwrap_or(DEFAULT_PORT) }]
+    cli.forms()
 }
 
 /// Descriptors that listening there takes, beside those that are open already.
@@ -40,7 +36,8 @@ pub(crate) fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError>
             ),
             Listen::Unix(path) => addresses.push(Address::Unix(path.clone())),
             Listen::Inherited(number) => {
-                addresses.push(Address::Inherited(os::adopt(*number).map_err(inherited)?));
+                let descriptor = os::adopt(*number).and_then(|descriptor| socket(*number, descriptor));
+                addresses.push(Address::Inherited(descriptor.map_err(inherited)?));
             }
             Listen::Systemd => {
                 let sockets = os::adopt_from_systemd().map_err(inherited)?;
@@ -49,6 +46,41 @@ pub(crate) fn addresses(forms: &[Listen]) -> Result<Vec<Address>, SettingsError>
         }
     }
     Ok(addresses)
+}
+
+fn socket(number: RawFd, descriptor: OwnedFd) -> io::Result<OwnedFd> {
+    let stat = rustix::fs::fstat(&descriptor)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
+        return Ok(descriptor);
+    }
+    Err(io::Error::other(format!("descriptor {number} is no socket")))
+}
+
+/// The first of the addresses that an earlier one leaves nothing of, or that is a part of an earlier one.
+///
+/// # Errors
+/// Both of them.
+pub(crate) fn check_overlap(addresses: &[Address]) -> Result<(), SettingsError> {
+    for (at, late) in addresses.iter().enumerate() {
+        if let Some(early) = addresses.iter().take(at).find(|early| do_overlap(early, late)) {
+            return Err(SettingsError::Overlap { early: early.to_string(), late: late.to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn do_overlap(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Unix(one), Address::Unix(other)) => one == other,
+        (Address::Tcp(one), Address::Tcp(other)) if one.port() == other.port() && one.port() != 0 => {
+            let has_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one == other || (has_all && one.is_ipv4() == other.is_ipv4())
+        }
+        (Address::DualStack { port: one }, Address::DualStack { port: other }) => one == other && *one != 0,
+        (Address::DualStack { port }, Address::Tcp(address))
+        | (Address::Tcp(address), Address::DualStack { port }) => address.port() == *port && *port != 0,
+        _ => false,
+    }
 }
 
 /// An address to bind: every one of the machine for no host, the address itself, or what the name stands for.

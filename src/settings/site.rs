@@ -18,7 +18,7 @@ pub(super) fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
     SiteSettings {
         // Not canonical: when a link in it is changed, a reload must see the new directory.
         root: cli.root.clone(),
-        vhosts: virtual_hosts(&content.vhost),
+        vhosts: virtual_hosts(content.vhost.iter().flatten()),
         keep_release_ms: u64::try_from(content.keep_release.as_millis()).unwrap_or(u64::MAX),
         plan: Arc::new(Plan {
             index: cli.index.clone(),
@@ -32,13 +32,13 @@ pub(super) fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
             },
             fields: FieldPolicy {
                 cache: content.cache,
-                rules: content.header.clone(),
+                rules: content.header.iter().flatten().cloned().collect(),
                 has_security_fields: content.security_headers,
                 sharing: cli.rules.cors.clone(),
                 is_private: cli.access.asks_for_password(),
             },
             routes: routes(&cli.rules),
-            media_types: MediaTypes::new(cli.rules.mime.clone()),
+            media_types: MediaTypes::new(cli.rules.mime.iter().flatten().cloned().collect()),
             listing: listing(cli),
         }),
         spa: content.spa.clone(),
@@ -57,12 +57,12 @@ pub(super) fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
 }
 
 fn routes(rules: &Rules) -> Routes {
-    let redirects = rules.redirect.iter();
+    let redirects = rules.redirect.iter().flatten();
     Routes {
         redirects: redirects
             .map(|redirect| Redirect { status: redirect.status, rule: redirect.rule.clone() })
             .collect(),
-        rewrites: rules.rewrite.iter().map(|rewrite| rewrite.rule.clone()).collect(),
+        rewrites: rules.rewrite.iter().flatten().map(|rewrite| rewrite.rule.clone()).collect(),
     }
 }
 
@@ -78,7 +78,7 @@ fn listing(cli: &Cli) -> Option<listing::Settings> {
 }
 
 /// Hosts with the same directory are one tree.
-fn virtual_hosts(vhosts: &[Vhost]) -> VirtualHosts {
+fn virtual_hosts<'v>(vhosts: impl Iterator<Item = &'v Vhost>) -> VirtualHosts {
     let mut roots: Vec<PathBuf> = Vec::new();
     let number = |vhost: &Vhost| {
         let at = roots.iter().position(|root| *root == vhost.root).unwrap_or_else(|| {
@@ -88,7 +88,7 @@ fn virtual_hosts(vhosts: &[Vhost]) -> VirtualHosts {
         // The root itself comes before them.
         (vhost.host.clone(), at + 1)
     };
-    let hosts: Hosts = vhosts.iter().map(number).collect();
+    let hosts: Hosts = vhosts.map(number).collect();
     VirtualHosts { roots, hosts: Arc::new(hosts) }
 }
 

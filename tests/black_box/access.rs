@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -13,11 +13,11 @@ use super::startup::expect_failure;
 use super::tree::Tree;
 
 /// The password is `open sesame`, at the lowest cost of each kind.
-const ALICE: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
-const BOB: &str =
+pub(super) const ALICE: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
+pub(super) const BOB: &str =
     "bob:$argon2id$v=19$m=64,t=1,p=1$c1uGoLJEy/NNlgW0EdKZTw$xQ6Bx3ymrPSPiDfbR3b9XhaE2aN/cNm6/fgi/Lc6WPE";
-const AS_ALICE: &str = "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU=";
-const AS_BOB: &str = "Authorization: Basic Ym9iOm9wZW4gc2VzYW1l";
+pub(super) const AS_ALICE: &str = "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU=";
+pub(super) const AS_BOB: &str = "Authorization: Basic Ym9iOm9wZW4gc2VzYW1l";
 /// `alice:open sesamf`, `carol:open sesame`.
 const WRONG: [&str; 2] =
     ["Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWY=", "Authorization: Basic Y2Fyb2w6b3BlbiBzZXNhbWU="];
@@ -329,4 +329,29 @@ fn guessing_keeps_nobody_waiting_who_is_known() {
     for guesser in &mut guessers {
         assert!(matches!(guesser.response().status, 401 | 503));
     }
+}
+
+#[test]
+fn guessing_holds_up_no_other_work_of_the_helpers() {
+    let tree = site();
+    tree.write("sub/x", b"");
+    // Nobody's password, at four times the cost above.
+    let slow = "dora:$2y$12$MiZaBnbCg4s7lnLN3j59Y.GQ8G0o1hXFgah/DUzsy6oAgvBwm78G6";
+    let server = Server::start(&["-t", "1", "-z", "--auth", slow, "--auth", ALICE], tree.root());
+    let mut known = server.connect();
+    assert_eq!(known.get_with("/a.txt", &[AS_ALICE]).status, 200);
+    let mut guessers: Vec<Client> = (0..16).map(|_| server.connect()).collect();
+    let begun = Instant::now();
+    for (letter, guesser) in ('a'..).zip(&mut guessers) {
+        // dora:a…
+        guesser.send(&request("GET", "/a.txt", &[&format!("Authorization: Basic ZG9yYTph{letter}GE=")]));
+    }
+    assert_eq!(known.get_with("/sub/", &[AS_ALICE]).status, 200);
+    let listed = begun.elapsed();
+    for guesser in &mut guessers {
+        guesser.patience(Duration::from_secs(60));
+        assert_eq!(guesser.response().status, 401);
+    }
+    let guessed = begun.elapsed();
+    assert!(listed * 4 < guessed, "a listing took {listed:?}, all guesses {guessed:?}");
 }

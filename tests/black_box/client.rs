@@ -67,6 +67,26 @@ impl Client {
         Self::over(socket.into())
     }
 
+    /// Connects from an address of this machine.
+    #[track_caller]
+    pub(crate) fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind");
+        socket.connect(&address.into()).expect("connect");
+        Self::over(socket.into())
+    }
+
+    /// Whether the server has closed or reset the connection by now.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("O_NONBLOCK");
+        let filled = self.fill();
+        self.stream.set_nonblocking(false).expect("O_NONBLOCK");
+        match filled {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
     /// Connects to a Unix socket, which for reading and writing is like any other stream.
     pub(crate) fn connect_unix(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;

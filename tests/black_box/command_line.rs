@@ -95,7 +95,9 @@ fn an_empty_variable_is_not_set() {
     let tree = site();
     let help = Launch::bare().flags(&["--help"]).run().stdout;
     let flags = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-    let names = flags.map(|flag| flag.trim_matches(|c: char| !c.is_ascii_alphanumeric()).replace('-', "_"));
+    let name =
+        |flag: &str| flag.split(|c: char| c != '-' && !c.is_ascii_alphanumeric()).next().map(str::to_owned);
+    let names = flags.filter_map(name).map(|name| name.replace('-', "_"));
     let launch = names.fold(Launch::new(tree.root()), |launch, name| {
         launch.env(&format!("ONELOOP_{}", name.to_uppercase()), "")
     });

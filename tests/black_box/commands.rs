@@ -210,8 +210,18 @@ fn a_good_setup_passes_the_check() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
     let is_finding = |line: &str| line.starts_with("ok    ") || line.starts_with("warn  ");
     assert!(ended.stdout.lines().all(is_finding), "{}", ended.stdout);
-    for subject in ["root", "file", "listen", "access log", "descriptors", "processors", "kernel", "landlock"]
-    {
+    for subject in [
+        "root",
+        "file",
+        "listen",
+        "access log",
+        "descriptors",
+        "processors",
+        "kernel",
+        "user",
+        "sandbox",
+        "reach",
+    ] {
         assert!(
             ended.stdout.lines().any(|line| line[6..].starts_with(subject)),
             "{subject}: {}",
@@ -230,7 +240,7 @@ fn each_thing_that_is_wrong_fails_the_check_and_says_what_to_do() {
     let free = ["-l", "127.0.0.1:0"];
     let table: [(&[&str], &[&str]); 7] = [
         (&["-d", "/nowhere"], &["root", "'/nowhere'", "--root"]),
-        (&["-d", root, "--spa", "app.html"], &["file", "'app.html'", "--spa"]),
+        (&["-d", root, "--spa=app.html"], &["file", "'app.html'", "--spa"]),
         (&["-d", root, "--error-page", "403=docs"], &["file", "'docs'", "--error-page"]),
         (&["-d", root, "--access-log", "/nowhere/log"], &["access log", "'/nowhere/log'", "--access-log"]),
         (&["-d", root, "--pin", "1023"], &["processors", "1023", "--pin"]),
@@ -288,7 +298,7 @@ fn a_healthcheck_succeeds_where_a_page_is_answered() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     expect_failure(&run(&["healthcheck", &url, "--timeout", "50ms"], &[]), 1, &["did not answer in time"]);
-    expect_failure(&run(&["healthcheck", "https://localhost/"], &[]), 1, &["no TLS"]);
+    expect_failure(&run(&["healthcheck", "https://localhost/"], &[]), 2, &["no TLS"]);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use super::client::{Client, eventually};
 use super::process::raise_descriptor_limit;
 use super::schedule::{heavy, note, skip};
@@ -21,17 +19,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Where the connections come from, since one address has only so many ports.
 const SOURCES: [[u8; 4]; 4] = [[127, 0, 1, 1], [127, 0, 1, 2], [127, 0, 1, 3], [127, 0, 1, 4]];
 
-fn connect_from(source: usize, server: SocketAddr) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((SOURCES[source], 0)).into()).expect("bind");
-    socket.connect(&server.into()).expect("connect");
-    Client::over(socket.into())
-}
-
 /// Opens the connections of one source, each after one exchange.
 fn open_share(source: usize, server: SocketAddr) -> Vec<TcpStream> {
     let open = |_| {
-        let mut client = connect_from(source, server);
+        let mut client = Client::connect_from(SOURCES[source], server);
         assert_eq!(client.get("/a.txt").content, b"a");
         client.into_stream()
     };
@@ -52,7 +43,7 @@ fn ten_thousand_idle_connections_are_cheap_and_end_in_time() {
     let baseline = process.sockets();
     // Whatever is made once, at the first use, is no cost of a connection.
     for index in 0..200 {
-        connect_from(index % SOURCES.len(), address).get("/a.txt");
+        Client::connect_from(SOURCES[index % SOURCES.len()], address).get("/a.txt");
     }
     let is_clean = || eventually(Duration::from_secs(5), || process.sockets() <= baseline);
     assert!(is_clean(), "{} sockets, {baseline} before", process.sockets());

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::client::{Client, eventually, request};
 use super::date;
@@ -48,7 +49,7 @@ pub(crate) fn names(client: &mut Client, target: &str) -> Vec<String> {
 #[test]
 fn nothing_is_listed_unless_somebody_wants_it() {
     let tree = site();
-    for flags in [&[][..], &["--listing", "off"]] {
+    for flags in [&[][..], &["--listing=off"]] {
         let server = Server::start(flags, tree.root());
         let mut client = server.connect();
         for target in ["/", "/sub/"] {
@@ -65,7 +66,7 @@ fn people_get_a_page() {
     let name = "<script>alert('&amp; \"quoted\"')";
     tree.write(name, b"");
     fs::write(tree.root().join(std::ffi::OsStr::from_bytes(b"\xff:")), "").unwrap();
-    let server = Server::start(&["-z", "html"], tree.root());
+    let server = Server::start(&["-z=html"], tree.root());
     let mut client = server.connect();
     let response = client.get_with("/", &["Accept: application/json"]);
     assert_eq!((response.status, response.require("Content-Type")), (200, "text/html; charset=utf-8"));
@@ -96,7 +97,7 @@ fn people_get_a_page() {
 fn programs_get_an_array() {
     let tree = site();
     fs::remove_dir_all(tree.path("pages")).unwrap();
-    let server = Server::start(&["-z", "json"], tree.root());
+    let server = Server::start(&["-z=json"], tree.root());
     let mut client = server.connect();
     let response = client.get_with("/sub/", &["Accept: text/html"]);
     assert_eq!((response.status, response.require("Content-Type")), (200, "application/json"));
@@ -203,11 +204,11 @@ fn only_what_would_be_served_is_shown() {
         (&["--hidden"], &[".well-known", "dir", ".hidden", "file", "inside"]),
     ];
     for (flags, expected) in table {
-        let server = Server::start(&[&["-z", "json"], flags].concat(), tree.root());
+        let server = Server::start(&[&["-z=json"], flags].concat(), tree.root());
         assert_eq!(names(&mut server.connect(), "/"), expected, "{flags:?}");
     }
     tree.directory(".git/objects");
-    let server = Server::start(&["-z", "json"], tree.root());
+    let server = Server::start(&["-z=json"], tree.root());
     let mut client = server.connect();
     for target in
         ["/.git/", "/.git/objects/", "/dir/%2e./.git/", "/outside/", "/file/", "/fifo/", "/nothing/"]
@@ -227,7 +228,7 @@ fn what_cannot_be_listed_is_refused_as_what_it_is() {
     if !rustix::process::geteuid().is_root() {
         tree.mode("passage", 0o311);
     }
-    let server = Launch::new(tree.root()).flags(&["-z", "auto"]).unprivileged().start();
+    let server = Launch::new(tree.root()).flags(&["-z=auto"]).unprivileged().start();
     let mut client = server.connect();
     assert_eq!(client.get("/closed/").status, 403);
     assert_eq!(client.get("/passage/").status, 403);
@@ -247,7 +248,7 @@ fn what_cannot_be_listed_is_refused_as_what_it_is() {
 #[test]
 fn an_application_takes_over_only_where_there_is_no_directory() {
     let tree = Tree::new(&[("app.html", b"app"), ("files/x", b"")]);
-    let server = Server::start(&["-z", "--spa", "app.html"], tree.root());
+    let server = Server::start(&["-z", "--spa=app.html"], tree.root());
     let mut client = server.connect();
     for (target, is_application) in
         [("/users/42", true), ("/users/42/", true), ("/files/", false), ("/", false)]
@@ -264,7 +265,7 @@ fn the_query_says_in_which_order() {
     for (name, seconds) in [("a", 2_000), ("b", 3_000), ("c", 1_000)] {
         tree.modified_at(name, seconds, 0);
     }
-    let server = Server::start(&["-z", "json", "--listing-sort", "time:desc"], tree.root());
+    let server = Server::start(&["-z=json", "--listing-sort", "time:desc"], tree.root());
     let mut client = server.connect();
     let table = [
         ("/", ["b", "a", "c"]),
@@ -299,4 +300,78 @@ fn fields_of_the_operator_s_stand_on_listings_too() {
     assert_eq!(client.get("/sub/").require("Content-Security-Policy"), "sandbox", "a rule outranks ours");
     let server = Server::start(&["-z", "-c", "60"], tree.root());
     assert_eq!(server.connect().get("/").require("Cache-Control"), "public, max-age=60");
+}
+
+#[test]
+fn what_a_rewrite_leads_to_is_listed_and_nothing_else() {
+    let tree = Tree::new(&[
+        ("pub/a.txt", b"a"),
+        ("pub/deep/b.txt", b"b"),
+        ("secret/key.pem", b"key"),
+        ("files/other", b""),
+        (".hidden/x", b""),
+    ]);
+    let rules = ["/files/*=/pub/$1", "/secret/*=/nothing/$1", "/drop=/pub/deep", "/env/*=/.hidden/$1"];
+    let rules = rules.into_iter().flat_map(|rule| ["--rewrite", rule]);
+    let flags: Vec<&str> = ["-z", "-t", "1"].into_iter().chain(rules).collect();
+    let server = Server::start(&flags, tree.root());
+    let mut client = server.connect();
+    let json = "Accept: application/json";
+    // The second time from what is kept.
+    for _ in 0..2 {
+        for target in ["/secret/", "/secret", "/env/", "/drop", "/files/a.txt/"] {
+            assert_eq!(client.get_with(target, &[json]).status, 404, "{target}");
+        }
+        for (target, expected) in [
+            ("/files/", &["deep", "a.txt"][..]),
+            ("/files/deep/", &["b.txt"]),
+            ("/drop/", &["b.txt"]),
+            ("/pub/", &["deep", "a.txt"]),
+        ] {
+            let response = client.get_with(target, &[json]);
+            assert_eq!(between(text(&response), "{\"name\":\"", "\""), expected, "{target}");
+        }
+        assert_eq!(client.get("/files").require("Location"), "/files/");
+        // Of the address that was asked for.
+        for (target, title, crumbs) in [
+            ("/files/deep/", "Index of /files/deep/", &["../../", "../"][..]),
+            ("/pub/deep/", "Index of /pub/deep/", &["../../", "../"]),
+            ("/drop/", "Index of /drop/", &["../"]),
+        ] {
+            let response = client.get(target);
+            let page = text(&response);
+            assert_eq!(between(page, "<title>", "</title>"), [title]);
+            assert_eq!(between(page, "<li><a href=\"", "\""), crumbs, "{target}");
+            assert!(page.contains("href=\"./b.txt\"") || page.contains("href=\"b.txt\""), "{page}");
+        }
+    }
+    assert_eq!(client.get("/files/deep/b.txt").content, b"b");
+}
+
+#[test]
+fn there_is_no_page_beyond_the_last() {
+    let tree = site();
+    let server = Server::start(&["-z", "-t", "1"], tree.root());
+    let mut client = server.connect();
+    for _ in 0..2 {
+        assert_eq!(client.get("/?page=1").status, 200);
+        for target in ["/?page=2", "/?page=100", "/sub/?page=2&sort=size"] {
+            assert_eq!(client.get(target).status, 404, "{target}");
+        }
+        assert_eq!(client.get_with("/?page=2", &["Accept: application/json"]).status, 200);
+    }
+}
+
+#[test]
+fn what_the_server_may_not_read_is_not_shown() {
+    let tree = Tree::new(&[("a", b""), ("b", b""), ("open/x", b""), ("shut/x", b""), ("passed/x", b"x")]);
+    for (name, mode) in [("b", 0o200), ("shut", 0o600), ("passed", 0o711)] {
+        fs::set_permissions(tree.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    tree.link("link", "b");
+    let server = Launch::new(tree.root()).flags(&["-z=json"]).unprivileged().start();
+    let mut client = server.connect();
+    assert_eq!(names(&mut client, "/"), ["open", "passed", "a"]);
+    assert_eq!((client.get("/b").status, client.get("/shut/x").status), (403, 403));
+    assert_eq!((client.get("/passed/x").status, client.get("/passed/").status), (200, 403));
 }

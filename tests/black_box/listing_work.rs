@@ -1,7 +1,7 @@
 //! The work that listings are: done anew as often as needed, once for a crowd, by nobody who is waited for, and bounded.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, request};
 use super::listing::{between, names, site, text};
@@ -16,7 +16,7 @@ const SEEN_WITHIN: Duration = Duration::from_millis(1_500);
 #[test]
 fn changes_are_seen_soon() {
     let tree = site();
-    let server = Server::start(&["-z", "json", "-t", "1"], tree.root());
+    let server = Server::start(&["-z=json", "-t", "1"], tree.root());
     let mut client = server.connect();
     let wait = || std::thread::sleep(SEEN_WITHIN);
     let before = client.get("/sub/");
@@ -76,7 +76,7 @@ fn a_crowd_is_shown_a_directory_that_was_read_once() {
     let test = "listing_work::a_crowd_is_shown_a_directory_that_was_read_once";
     let delays = Delays { directory: Duration::from_millis(500), ..Delays::default() };
     let Some((tree, fs)) = tree_with_cold(test, delays) else { return };
-    let server = Server::start(&["-z", "json", "-t", "1"], tree.root());
+    let server = Server::start(&["-z=json", "-t", "1"], tree.root());
     fs.take_asked();
     let mut crowd: Vec<Client> = (0..CROWD).map(|_| server.connect()).collect();
     for client in &mut crowd {
@@ -102,7 +102,7 @@ fn a_root_on_a_slow_disk_is_listed_whatever_is_believed() {
     let tree = Tree::new(&[]);
     let Some(fs) = mount(test, &tree, "root", Delays::everywhere(Duration::from_millis(5))) else { return };
     for flags in [&["--cache-check", "0"][..], &[]] {
-        let server = Server::start(&[&["-z", "json", "-t", "1"], flags].concat(), &tree.path("root"));
+        let server = Server::start(&[&["-z=json", "-t", "1"], flags].concat(), &tree.path("root"));
         fs.take_asked();
         let mut client = server.connect();
         for _ in 0..2 {
@@ -130,23 +130,64 @@ fn a_hundred_thousand_entries_are_divided_for_people_and_whole_for_programs() {
     let server = Server::start(&["-z", "-t", "1", "--send-timeout", "60s"], tree.root());
     let mut client = server.connect();
     client.patience(Duration::from_secs(60));
-    for (target, first, last, page) in [
-        ("/", "0", "999", "Page 1 of 100"),
-        ("/?page=100", "99000", "99999", "Page 100 of 100"),
-        ("/?page=18446744073709551615", "99000", "99999", "Page 100 of 100"),
-    ] {
+    for (target, first, last, page) in
+        [("/", "0", "999", "Page 1 of 100"), ("/?page=100", "99000", "99999", "Page 100 of 100")]
+    {
         let response = client.get(target);
         assert!(response.content.len() < 1 << 20, "{target}: {} bytes", response.content.len());
         let names = between(text(&response), "<bdi translate=\"no\">", "</bdi>");
         assert_eq!((names.len(), names[0], names[999]), (1_000, first, last), "{target}");
         assert!(text(&response).contains(page) && text(&response).contains("100,000 files"), "{target}");
     }
+    for target in ["/?page=101", "/?page=18446744073709551615"] {
+        assert_eq!(client.get(target).status, 404, "{target}");
+    }
     let json = client.get_with("/", &["Accept: application/json"]);
     let found = between(text(&json), "{\"name\":\"", "\"");
     assert_eq!((json.status, found.len(), found[99_999]), (200, 100_000, "99999"));
     tree.write("one more", b"");
     std::thread::sleep(SEEN_WITHIN);
-    assert_eq!(client.get_with("/", &["Accept: application/json"]).status, 403, "a program could not tell");
+    let refused = client.get_with("/", &["Accept: application/json"]);
+    assert_eq!((refused.status, refused.require("Vary")), (403, "Accept"), "a program could not tell");
     let part = client.get("/");
     assert!(text(&part).contains("class=\"notice\""), "people are told");
+}
+
+#[test]
+fn a_large_directory_holds_up_no_small_one() {
+    let _heavy = heavy();
+    let tree = Tree::new(&[("large/0", b"")]);
+    for number in 1..20_000 {
+        fs::hard_link(tree.path("large/0"), tree.path(&format!("large/{number}"))).unwrap();
+    }
+    // By chance, one of these may share the turns of the large one, but not most.
+    let small: Vec<String> = (0..9).map(|number| format!("small-{number}")).collect();
+    small.iter().for_each(|name| tree.write(&format!("{name}/x"), b""));
+    let server = Server::start(&["-z", "-t", "1"], tree.root());
+    let mut crowd: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    let begun = Instant::now();
+    for (number, client) in (1..).zip(&mut crowd) {
+        client.patience(Duration::from_secs(60));
+        client.send(&request("GET", &format!("/large/?sort=size&page={number}"), &[]));
+    }
+    let mut others: Vec<Client> = small.iter().map(|_| server.connect()).collect();
+    for (name, client) in small.iter().zip(&mut others) {
+        client.patience(Duration::from_secs(60));
+        client.send(&request("GET", &format!("/{name}/"), &[]));
+    }
+    let mut listed: Vec<Duration> = std::thread::scope(|scope| {
+        let listing = |client: &mut Client| {
+            assert_eq!(client.response().status, 200);
+            begun.elapsed()
+        };
+        let threads: Vec<_> = others.iter_mut().map(|client| scope.spawn(move || listing(client))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    listed.sort_unstable();
+    let listed = listed[small.len() / 2];
+    for client in &mut crowd {
+        assert_eq!(client.response().status, 200);
+    }
+    let all = begun.elapsed();
+    assert!(listed * 2 < all, "most small ones took {listed:?}, the large one {all:?}");
 }

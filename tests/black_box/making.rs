@@ -84,6 +84,67 @@ fn a_crowd_that_asks_for_a_coding_gets_one() {
 }
 
 #[test]
+fn listings_are_coded_like_files() {
+    let test = "making::listings_are_coded_like_files";
+    let names: Vec<String> = (0..100).map(|number| format!("file-{number}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, &b""[..])).collect();
+    let tree = Tree::new(&files);
+    tree.directory("empty");
+    for helpers in ["4", "0"] {
+        let flags = ["-z", "-x", "-t", "1", "--helpers", helpers];
+        let server = Server::start(&flags, tree.root());
+        let mut client = server.connect();
+        for accept in ["text/html", "application/json"] {
+            let mut get = |coding: &str, more: &[&str]| {
+                let fields = [format!("Accept: {accept}"), format!("Accept-Encoding: {coding}")];
+                let fields: Vec<&str> =
+                    fields.iter().map(String::as_str).chain(more.iter().copied()).collect();
+                client.get_with("/", &fields)
+            };
+            let plain = get("identity", &[]);
+            assert!(plain.varies_by("Accept-Encoding") && plain.varies_by("Accept"), "{:?}", plain.head());
+            let stem = plain.etag().trim_matches('"').to_owned();
+            for (coding, suffix) in [("gzip", "gz"), ("br", "br"), ("gzip;q=0.1, br", "br")] {
+                let coded = get(coding, &[]);
+                let token = if suffix == "gz" { "gzip" } else { "br" };
+                assert_eq!(coded.require("Content-Encoding"), token, "{accept}, {coding}");
+                assert_eq!(coded.etag(), format!("\"{stem}-{suffix}\""), "{accept}, {coding}");
+                assert!(
+                    coded.varies_by("Accept-Encoding") && coded.varies_by("Accept"),
+                    "{:?}",
+                    coded.head()
+                );
+                for name in ["Content-Type", "Last-Modified", "Cache-Control", "Content-Security-Policy"] {
+                    assert_eq!(coded.field(name), plain.field(name), "{accept}, {coding}");
+                }
+                assert!(coded.content.len() < plain.content.len() / 3, "{accept}, {coding}");
+                let condition = format!("If-None-Match: {}", coded.etag());
+                let unchanged = get(coding, &[&condition]);
+                assert_eq!((unchanged.status, unchanged.etag()), (304, coded.etag()), "{accept}, {coding}");
+                assert!(unchanged.varies_by("Accept-Encoding") && unchanged.varies_by("Accept"));
+                assert_eq!(
+                    get(coding, &["Range: bytes=3-9"]).content,
+                    coded.content[3..10],
+                    "{accept}, {coding}"
+                );
+                if suffix == "gz" {
+                    match through("gzip", &["-dc"], &coded.content) {
+                        Some(decoded) => assert!(decoded == plain.content, "{accept}"),
+                        None => skip(test, "no gzip"),
+                    }
+                }
+            }
+        }
+        // Below a kibibyte nothing is won.
+        let small = client.get_with("/empty/", &["Accept: application/json", "Accept-Encoding: br"]);
+        assert_eq!((small.field("Content-Encoding"), small.require("Vary")), (None, "Accept"));
+    }
+    let unasked = Server::start(&["-z"], tree.root());
+    let plain = unasked.connect().get_with("/", &["Accept-Encoding: br"]);
+    assert_eq!((plain.field("Content-Encoding"), plain.require("Vary")), (None, "Accept"));
+}
+
+#[test]
 fn a_change_is_coded_anew() {
     let text = text();
     let tree = Tree::new(&[("a.txt", &text)]);
@@ -154,10 +215,37 @@ fn a_file_that_lies_there_coded_only_is_decoded_for_those_who_need_it() {
 
 #[test]
 fn a_coded_file_that_is_broken_is_an_error_of_ours_and_no_more() {
-    let tree = Tree::new(&[("a.txt.gz", b"this is no gzip"), ("b.txt", b"b")]);
-    let server = Server::start(&["-t", "1"], tree.root());
-    let mut client = server.connect();
-    assert_eq!(accepting(&mut client, "/a.txt", "identity").status, 500);
-    assert_eq!(accepting(&mut client, "/a.txt", "gzip").status, 200);
-    assert_eq!(client.get("/b.txt").content, b"b");
+    for (suffix, coding, helpers) in
+        [("gz", "gzip", "4"), ("br", "br", "4"), ("zst", "zstd", "4"), ("gz", "gzip", "0")]
+    {
+        let coded = format!("a.txt.{suffix}");
+        let tree = Tree::new(&[(&coded, b"\xff this is none"), ("b.txt", b"b")]);
+        tree.modified_at(&coded, 1_700_000_000, 0);
+        let server = Server::start(&["-t", "1", "--helpers", helpers, "--cache-check", "100ms"], tree.root());
+        let mut client = server.connect();
+        // The file changes its status a moment ago, and is not sure of itself before two seconds are over.
+        std::thread::sleep(std::time::Duration::from_millis(2_100));
+        // At once, from what is known, and when it was looked at again.
+        for accepted in ["identity", "", "deflate", "identity"] {
+            let refused = accepting(&mut client, "/a.txt", accepted);
+            assert_eq!(
+                (refused.status, refused.require("Vary")),
+                (500, "Accept-Encoding"),
+                "{coding}, {accepted}"
+            );
+            let taken = accepting(&mut client, "/a.txt", coding);
+            assert_eq!(
+                (taken.status, taken.require("Vary")),
+                (200, "Accept-Encoding"),
+                "{coding}, {accepted}"
+            );
+            // What the refusal said besides is not said again.
+            let other = client.get("/b.txt");
+            assert_eq!((&*other.content, other.field("Vary")), (&b"b"[..], None), "{coding}, {accepted}");
+            std::thread::sleep(std::time::Duration::from_millis(150));
+        }
+        let stderr = server.stderr();
+        assert_eq!(stderr.matches("cannot code or decode").count(), 1, "{coding}: {stderr}");
+        assert!(stderr.contains("a.txt"), "{coding}: {stderr}");
+    }
 }

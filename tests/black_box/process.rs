@@ -67,6 +67,12 @@ impl Process {
         status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().into()
     }
 
+    /// What `/proc` says of each of its threads.
+    pub(crate) fn thread_statuses(&self) -> Vec<String> {
+        let threads = fs::read_dir(self.directory.join("task")).expect("task").flatten();
+        threads.map(|thread| fs::read_to_string(thread.path().join("status")).expect("status")).collect()
+    }
+
     /// How long its threads together were ready to run while the processors ran others.
     pub(crate) fn waited_for_processor(&self) -> Duration {
         let threads = fs::read_dir(self.directory.join("task")).expect("task");
@@ -126,6 +132,13 @@ impl Process {
 
     fn task(&self, name: &str) -> PathBuf {
         self.directory.join("task").join(self.thread(name))
+    }
+
+    /// State of its first thread: `Z` once the process has ended but for threads that the kernel holds.
+    #[allow(dead_code, reason = "only the abuse needs it")]
+    pub(crate) fn main_thread_state(&self) -> char {
+        let stat = fs::read_to_string(self.directory.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
     }
 
     /// Descriptors it holds now.

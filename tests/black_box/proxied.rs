@@ -27,7 +27,7 @@ fn the_header_says_whose_connection_it_is() {
     let (tree, logs) = (site(), Tree::new(&[]));
     let path = logs.path("access.log");
     let flags =
-        ["-t", "1", "--proxy-protocol", "on", "--deny", "192.0.2.7", "--access-log", path.to_str().unwrap()];
+        ["-t", "1", "--proxy-protocol=on", "--deny", "192.0.2.7", "--access-log", path.to_str().unwrap()];
     let server = Server::start(&flags, tree.root());
     let table: [(&[u8], u16, &str); 6] = [
         (V1, 403, "192.0.2.7"),
@@ -141,4 +141,29 @@ fn an_address_from_the_header_is_believed_or_not_like_any_other() {
     assert_eq!(server.connect().exchange(&after(V1, &forwarded)).status, 403);
     let other = b"PROXY TCP4 192.0.2.8 198.51.100.1 4711 80\r\n";
     assert_eq!(server.connect().exchange(&after(other, &forwarded)).status, 200);
+}
+
+#[test]
+fn what_a_client_says_whom_the_proxy_cannot_name_is_not_believed() {
+    let tree = site();
+    let flags = ["--proxy-protocol=on", "--trust", "127.0.0.1", "--deny", "203.0.113.1"];
+    let server = Server::start(&flags, tree.root());
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    let unix = [b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8".as_slice(), &[b'x'; 216]].concat();
+    let table: [(&[u8], u16); 4] =
+        [(b"PROXY UNKNOWN\r\n", 200), (unspecified, 200), (&unix, 200), (local, 403)];
+    for (header, status) in table {
+        let denied = request("GET", "/a.txt", &["X-Forwarded-For: 203.0.113.1"]);
+        let mut client = server.connect();
+        assert_eq!(client.exchange(&after(header, &denied)).status, status, "{}", header.escape_ascii());
+        // It is served like the proxy itself, which the address of the peer is.
+        assert_eq!(client.exchange(&request("GET", "/a.txt", &[])).status, 200);
+    }
+    let server = Server::start(
+        &["--proxy-protocol=on", "--trust", "127.0.0.1", "--allow", "203.0.113.1"],
+        tree.root(),
+    );
+    let allowed = request("GET", "/a.txt", &["X-Forwarded-For: 203.0.113.1"]);
+    assert_eq!(server.connect().exchange(&after(b"PROXY UNKNOWN\r\n", &allowed)).status, 403);
 }

@@ -96,8 +96,8 @@ impl Response {
         let shown = self.head();
         for (index, (name, _)) in self.fields.iter().enumerate() {
             let repeated = self.fields[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name));
-            // Lists may be divided among lines (RFC 9110 §5.3); only this one is.
-            let may_repeat = name.eq_ignore_ascii_case("Vary");
+            // Lists may be divided among lines (RFC 9110 §5.3); only these are.
+            let may_repeat = ["Link", "Vary"].iter().any(|list| name.eq_ignore_ascii_case(list));
             assert!(may_repeat || !repeated, "{name} occurs twice in {shown:?}");
         }
         let date =
@@ -139,7 +139,7 @@ impl Response {
             }
             405 => assert_eq!(self.require("Allow"), "GET, HEAD, OPTIONS", "{shown:?}"),
             416 => assert!(self.require("Content-Range").starts_with("bytes */"), "{shown:?}"),
-            503 => drop(self.require("Retry-After").parse::<u32>().expect("Retry-After in seconds")),
+            429 | 503 => drop(self.require("Retry-After").parse::<u32>().expect("Retry-After in seconds")),
             status => assert!((200..600).contains(&status), "{shown:?}"),
         }
         if self.content_length().is_some_and(|length| length > 0) {

@@ -2,7 +2,8 @@
 //! fields that policies and rules add.
 
 use super::client::request;
-use super::server::Server;
+use super::server::{Launch, Server};
+use super::startup::expect_failure;
 use super::tree::Tree;
 
 #[test]
@@ -40,7 +41,7 @@ fn a_page_is_found_without_its_extension() {
     for target in ["/about/", "/abou", "/about.htm", "/.html", "/dir/about"] {
         assert_eq!(client.get(target).status, 404, "{target}");
     }
-    let server = Server::start(&["--clean-urls", "off"], tree.root());
+    let server = Server::start(&["--clean-urls=off"], tree.root());
     assert_eq!(server.connect().get("/about").status, 404);
 }
 
@@ -71,8 +72,39 @@ fn an_application_takes_over_where_a_browser_navigates() {
         "hidden as if it were not there"
     );
     assert_eq!(client.exchange(&request("POST", "/users/42", &navigation)).status, 405);
-    let server = Server::start(&["--spa", "shell.html"], tree.root());
+    let server = Server::start(&["--spa=shell.html"], tree.root());
     assert_eq!(server.connect().get_with("/users", &navigation).content, b"shell");
+}
+
+#[test]
+fn what_depends_on_whether_somebody_navigates_says_so() {
+    let tree = Tree::new(&[("index.html", b"app"), ("a.txt", b"a")]);
+    for page in [false, true] {
+        if page {
+            tree.write("404.html", b"lost");
+        }
+        let server = Server::start(&["--spa", "-t", "1"], tree.root());
+        let mut client = server.connect();
+        for _ in 0..2 {
+            let shown = client.get_with("/users/42", &["Accept: text/html"]);
+            let condition = format!("If-None-Match: {}", shown.etag());
+            let unchanged = client.get_with("/users/42", &["Accept: text/html", &condition]);
+            let missing = client.get_with("/users/42", &["Accept: */*"]);
+            assert_eq!((shown.status, unchanged.status, missing.status), (200, 304, 404));
+            for response in [&shown, &unchanged, &missing] {
+                assert!(response.varies_by("Accept") && response.varies_by("Sec-Fetch-Mode"), "{response:?}");
+            }
+            // What is there is there for all.
+            for target in ["/", "/index.html", "/a.txt"] {
+                let found = client.get_with(target, &["Accept: text/html"]);
+                assert_eq!((found.status, found.field("Vary")), (200, None), "{target}");
+            }
+            let refused = client.exchange(&request("POST", "/users/42", &[]));
+            assert_eq!((refused.status, refused.field("Vary")), (405, None));
+        }
+    }
+    let server = Server::start(&[], tree.root());
+    assert_eq!(server.connect().get("/nothing").field("Vary"), None);
 }
 
 #[test]
@@ -177,4 +209,39 @@ fn browsers_are_told_to_be_careful_when_that_is_asked_for() {
         assert_eq!(response.require("X-Frame-Options"), "DENY", "{target}");
         assert!(response.field("Referrer-Policy").is_some(), "{target}");
     }
+}
+
+#[test]
+fn a_flag_with_an_optional_value_takes_no_root_for_it() {
+    let tree = Tree::new(&[("public/index.html", b"index"), ("public/app.html", b"app")]);
+    let root = tree.path("public");
+    let root = root.to_str().unwrap();
+    for (flags, content) in [
+        (&["-s"][..], "index"),
+        (&["-s=app.html"], "app"),
+        (&["--spa=app.html"], "app"),
+        (&["-z", "-s"], "index"),
+        (&["-zs"], "index"),
+        (&["--clean-urls", "-s"], "index"),
+    ] {
+        let server =
+            Launch::bare().flags(&["-p", "0", "-a", "127.0.0.1"]).flags(flags).flags(&[root]).start();
+        let response = server.connect().get_with("/somewhere", &["Accept: text/html"]);
+        assert_eq!((response.status, &*response.content), (200, content.as_bytes()), "{flags:?}");
+    }
+    let server = Launch::new(root.as_ref()).env("ONELOOP_SPA", "app.html").start();
+    let response = server.connect().get_with("/somewhere", &["Accept: text/html"]);
+    assert_eq!(response.content, b"app");
+}
+
+#[test]
+fn an_application_that_is_not_there_is_refused_at_the_start() {
+    let tree = Tree::new(&[("root/a.txt", b"a"), ("app/index.html", b"app")]);
+    let root = tree.path("root");
+    let mentions = ["'index.html'", "--spa", root.to_str().unwrap(), "--spa=FILE"];
+    expect_failure(&Launch::new(&root).flags(&["-s"]).run(), 1, &mentions);
+    // It may be that of another host.
+    let vhost = format!("--vhost=app.example={}", tree.path("app").display());
+    let server = Server::start(&["-s", &vhost], &root);
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
 }

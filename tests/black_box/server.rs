@@ -30,6 +30,8 @@ pub(crate) struct Launch {
     environment: Vec<(String, OsString)>,
     descriptors_max: Option<u32>,
     unprivileged: bool,
+    /// A program and its arguments that runs the rest of its command line, as unshare(1) does.
+    wrapper: Vec<OsString>,
     scratch: TempDir,
 }
 
@@ -50,6 +52,7 @@ impl Launch {
             environment: Vec::new(),
             descriptors_max: None,
             unprivileged: false,
+            wrapper: Vec::new(),
             scratch: tempfile::tempdir().expect("a temporary directory"),
         }
     }
@@ -69,6 +72,13 @@ impl Launch {
     /// Allows the server only so many descriptors, hard and soft.
     pub(crate) fn descriptors_max(mut self, count: u32) -> Self {
         self.descriptors_max = Some(count);
+        self
+    }
+
+    /// Starts the server through a program that becomes it in the end, so that its number stays the same.
+    #[allow(dead_code, reason = "only the abuse needs it")]
+    pub(crate) fn through<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -116,9 +126,14 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let mut command = match self.descriptors_max {
-            None => Command::new(&self.binary),
-            Some(count) => {
+        let mut command = match (self.descriptors_max, self.wrapper.split_first()) {
+            (None, None) => Command::new(&self.binary),
+            (None, Some((program, arguments))) => {
+                let mut wrapper = Command::new(program);
+                wrapper.args(arguments).arg(&self.binary);
+                wrapper
+            }
+            (Some(count), _) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]).arg(&self.binary);
                 shell

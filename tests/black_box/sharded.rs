@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::client::{Client, eventually, request};
-use super::overload::{expect_rest_and_recovery, limited, starved};
+use super::overload::{self, expect_rest_and_recovery, limited, starved};
 use super::schedule::{skip, timed};
 use super::server::{Launch, PATIENCE, Server};
 use super::startup::expect_failure;
@@ -158,7 +158,7 @@ fn without_descriptors_the_server_rests_and_recovers() {
 /// What cannot be sharded is accepted by the one thread, and the limit is one for all.
 #[test]
 fn a_unix_socket_beside_shards_keeps_to_the_same_limit() {
-    let tree = Tree::new(&[("a.txt", b"a")]);
+    let tree = overload::site();
     let _timed = timed();
     for leaves in 0..2 {
         let folder = tempfile::tempdir().unwrap();
@@ -168,7 +168,11 @@ fn a_unix_socket_beside_shards_keeps_to_the_same_limit() {
         let server = launch.flags(SHARDED).flags(&["--root"]).flags(&[tree.root()]).start();
         let both = || vec![Client::connect_unix(&path).unwrap(), server.connect()];
         let mut inside = both();
-        inside.iter_mut().for_each(|client| assert_eq!(client.get("/a.txt").content, b"a"));
+        // Responses under way, so that none of them can be spared.
+        for client in &mut inside {
+            client.send(&request("GET", "/big", &[]));
+            assert_eq!(client.response_head().status, 200);
+        }
         // Both ways in are closed now, until either leaves.
         let mut waiting = both();
         for client in &mut waiting {
@@ -180,7 +184,7 @@ fn a_unix_socket_beside_shards_keeps_to_the_same_limit() {
             assert_eq!(client.response().content, b"a");
             client.expect_closed();
         }
-        assert_eq!(inside.remove(0).get("/a.txt").content, b"a");
+        inside.remove(0).content(overload::BIG_BYTES, |_| ());
     }
 }
 

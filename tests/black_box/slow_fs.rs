@@ -2,6 +2,8 @@
 //!
 //! It knows which thread asked for what, so a test need not guess from a stopwatch whether a loop has waited.
 
+// Said in full because another test binary includes this file, too.
+#[path = "slow_fs/files.rs"]
 mod files;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, MountOption, Request, SessionACL};
+use fuser::{BackgroundSession, Config, Errno, MountOption, Request, SessionACL};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::schedule::skip;
@@ -79,6 +81,8 @@ struct State {
     is_hurried: bool,
     /// Nothing can be read any more.
     is_broken: bool,
+    /// Why nothing can be opened.
+    open_error: Option<Errno>,
     /// What is in `image`.
     image: Option<Arc<File>>,
 }
@@ -165,6 +169,12 @@ impl SlowFs {
     /// Lets all reading fail from now on.
     pub(crate) fn break_down(&self) {
         self.shared.state().is_broken = true;
+    }
+
+    /// Lets all opening fail from now on with an error of the system, or nothing any more.
+    #[allow(dead_code, reason = "only the abuse needs it")]
+    pub(crate) fn fail_to_open(&self, error: Option<rustix::io::Errno>) {
+        self.shared.state().open_error = error.map(|error| Errno::from_i32(error.raw_os_error()));
     }
 
     /// Who has asked for what since the last time.

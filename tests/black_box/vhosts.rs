@@ -30,6 +30,37 @@ fn start(tree: &Tree, more: &[&str]) -> Server {
     Launch::new(&tree.path("root")).flags(&["-t", "1"]).flags(&flags).flags(more).start()
 }
 
+#[test]
+fn an_ipv6_address_is_the_same_host_however_it_is_written() {
+    let tree = Tree::new(&FILES);
+    let star = format!("--vhost=[0:0:0::1]={}", tree.path("star").display());
+    let server = start(&tree, &[&star]);
+    let mut client = server.connect();
+    for (host, expected) in
+        [("[::1]", "star"), ("[0::0:1]:80", "star"), ("[::0001]", "star"), ("[::2]", "root")]
+    {
+        assert_eq!(get(&mut client, host, "/a.txt").content, expected.as_bytes(), "{host}");
+    }
+    let again = format!("--vhost=[::1]={}", tree.path("deep").display());
+    let launch = Launch::new(&tree.path("root")).flags(&[&star, &again]);
+    expect_failure(&launch.run(), 2, &["[::1]", "two directories"]);
+}
+
+#[test]
+fn a_refusal_at_the_gate_has_the_page_of_the_host_that_was_asked_for() {
+    let tree = Tree::new(&[("root/403.html", b"root"), ("a/403.html", b"a"), ("a/a.txt", b"a")]);
+    let vhost = format!("--vhost=a.example={}", tree.path("a").display());
+    let flags = ["-t", "1", "--deny", "127.0.0.1", "--error-page", "403=403.html", &vhost];
+    let server = Server::start(&flags, &tree.path("root"));
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for _ in 0..2 {
+        for (client, host, page) in [(&mut one, "a.example", "a"), (&mut other, "b.example", "root")] {
+            let response = get(client, host, "/a.txt");
+            assert_eq!((response.status, &*response.content), (403, page.as_bytes()), "{host}");
+        }
+    }
+}
+
 fn get(client: &mut Client, host: &str, target: &str) -> Response {
     client.exchange(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
 }
@@ -73,7 +104,7 @@ fn the_host_decides_which_tree_is_served() {
 fn what_is_known_of_one_tree_says_nothing_of_another() {
     let tree = Tree::new(&FILES);
     // Without a check within the test, so that a mix-up would last.
-    let server = start(&tree, &["--cache-check", "1h", "--spa", "a.txt"]);
+    let server = start(&tree, &["--cache-check", "1h", "--spa=a.txt"]);
     let mut client = server.connect();
     for _ in 0..3 {
         for (host, target, status, content) in [

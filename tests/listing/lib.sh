@@ -57,7 +57,7 @@ sample() {
 # it says goes to LOG.
 serve() {
     (cd "$FOLDER/../.." && cargo build --locked --quiet)
-    "${CARGO_TARGET_DIR:-$FOLDER/../../target}/debug/oneloop" "$1" --listing auto --listen 127.0.0.1:0 2> "$2" &
+    "${CARGO_TARGET_DIR:-$FOLDER/../../target}/debug/oneloop" "$1" --listing=auto --listen 127.0.0.1:0 2> "$2" &
     server=$!
     for _ in {1..100}; do
         origin=$(grep -om1 'http://127[0-9.:]*' "$2") && return

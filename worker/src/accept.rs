@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
 
 use crate::handoff::{Accepted, Peer};
 use crate::overload::{self, FULL_PAUSE, SHORTAGE_PAUSE, Verdict, Warning};
@@ -78,15 +79,17 @@ impl Gate {
         Self { room, limit_warning: Warning::default(), shortage_warning: Warning::default() }
     }
 
-    fn enter(&mut self) -> Result<(), Pause> {
-        if self.room.take() {
-            return Ok(());
-        }
+    /// Notes that there is no place for somebody who waits, and asks for one.
+    fn note_limit(&mut self) -> Pause {
+        self.room.ask();
         if self.limit_warning.is_due(Instant::now()) {
             let limit = self.room.connections_max();
-            tracing::warn!("{limit} connections, as many as allowed: new ones wait; --max-conns allows more");
+            tracing::warn!(
+                "{limit} connections, as many as allowed: idle ones make room for new ones, or those wait; --max-conns \
+                 allows more"
+            );
         }
-        Err(Pause::Limit)
+        Pause::Limit
     }
 
     /// Notes that the kernel is out of something that a connection needs.
@@ -142,8 +145,8 @@ impl AcceptQueue {
         if !self.is_ready {
             return Ok(Arrival::Drained);
         }
-        if let Err(pause) = gate.enter() {
-            return Ok(Arrival::Paused(pause));
+        if !gate.room.take() {
+            return Ok(self.pause_if_needed(|| gate.note_limit()));
         }
         let error = match self.accept() {
             Ok(accepted) => return Ok(Arrival::Connection(accepted)),
@@ -156,9 +159,24 @@ impl AcceptQueue {
                 self.is_ready = false;
                 Ok(Arrival::Drained)
             }
-            Verdict::Shortage => Ok(Arrival::Paused(gate.note_shortage(&error))),
+            // The kernel says so whether or not somebody waits.
+            Verdict::Shortage => Ok(self.pause_if_needed(|| {
+                gate.room.ask();
+                gate.note_shortage(&error)
+            })),
             Verdict::Fatal => Err(error),
         }
+    }
+
+    /// Nobody is closed, and nobody is told anything, for the sake of a connection that has not come.
+    fn pause_if_needed(&mut self, pause: impl FnOnce() -> Pause) -> Arrival {
+        let mut look = [PollFd::new(self, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if event::poll(&mut look, Some(&now)).is_ok_and(|ready| ready == 0) {
+            self.is_ready = false;
+            return Arrival::Drained;
+        }
+        Arrival::Paused(pause())
     }
 
     /// One `accept4`, which also makes the connection non-blocking and close-on-exec.
@@ -215,14 +233,17 @@ mod tests {
     #[test]
     fn without_a_place_a_connection_stays_in_the_queue() {
         let (mut queue, address) = queue();
-        let room = Arc::new(Room::new(1));
+        let room = Arc::new(Room::new(1).shared_by(1, None));
         let mut gate = Gate::new(Arc::clone(&room));
         let _clients = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
         queue.set_ready();
         assert!(matches!(queue.take(&mut gate), Ok(Arrival::Connection(_))));
         assert!(matches!(queue.take(&mut gate), Ok(Arrival::Paused(Pause::Limit))));
         assert!(queue.is_ready(), "nothing else tells that it waits");
+        assert!(room.is_asked(0), "somebody is asked for a place");
         room.give_back(1);
         assert!(matches!(queue.take(&mut gate), Ok(Arrival::Connection(_))));
+        assert!(matches!(queue.take(&mut gate), Ok(Arrival::Drained)));
+        assert!(!room.is_asked(0) && !queue.is_ready(), "nobody waits");
     }
 }

@@ -29,6 +29,12 @@ pub enum CloseReason {
     ProxyHeader,
     /// There was no memory left for what it made us keep.
     NoMemory,
+    /// Its client has as many connections as allowed.
+    Crowded,
+    /// Another needed its place, and it had been idle longest.
+    DisplacedIdle,
+    /// The same; no connection was idle, and this one had been about to say something longest.
+    DisplacedUnfinished,
     /// The file ended before the length that was promised.
     TruncatedFile,
     /// The server is ending.
@@ -77,8 +83,12 @@ impl CloseReason {
             Self::NoMemory => &counters.memory_refusals,
             Self::LingerTimeout => &counters.linger_timeouts,
             Self::ProxyHeader => &counters.proxy_refusals,
+            Self::Crowded => &counters.crowd_refusals,
+            Self::DisplacedIdle => &counters.displaced_idle,
+            Self::DisplacedUnfinished => &counters.displaced_unfinished,
             Self::TruncatedFile => &counters.truncated_files,
-            Self::Finished | Self::Peer | Self::Draining | Self::Failed => return,
+            Self::Failed => &counters.failures,
+            Self::Finished | Self::Peer | Self::Draining => return,
         };
         counter.increment();
     }

@@ -1,18 +1,21 @@
 //! The synchronous layer: helper threads that do for the loops what has to wait for a disk.
 //!
 //! A loop submits a [`Task`], goes on with other connections, and finds the [`Outcome`] in its [`Inbox`] when it
-//! is woken. Queue and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
+//! is woken. Queues and inboxes are bounded and lock-free; the helpers sleep on a semaphore of the kernel's. Who
 //! submits learns at once when there is no room. A connection waits for one task at most, so the queue's order is
-//! fair between connections; a task that nobody waits for any longer is passed over.
+//! fair between connections; a task that nobody waits for any longer is passed over. What takes a processor for long
+//! has queues of its own, and never all helpers (`long`).
 //!
 //! A helper knows nothing of connections and never touches a socket. Who waits for what is in `errands`.
 
+mod long;
 mod window;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -25,12 +28,15 @@ use crate::errands::ErrandId;
 use crate::gate::Verification;
 use crate::site::directory::Enumeration;
 use crate::site::making::{Making, Unmade};
-use crate::site::opening::{Opened, Opening};
+use crate::site::opening::{Opened, OpenedFiles, Opening};
 use crate::site::representation::Representation;
+use crate::threads::{FirstStep, ThreadKind};
 use crate::throttle;
+pub(crate) use long::network;
+use long::{KINDS, Kind, Long};
 pub use window::Window;
 
-/// Tasks that may wait for a helper, of all workers together.
+/// Tasks that may wait for a helper, of all workers together, and as many of each kind that takes long.
 pub const QUEUE_MAX: usize = 4096;
 /// Outcomes that may wait for a worker, tasks under way included.
 const INBOX_MAX: usize = 4096;
@@ -120,7 +126,7 @@ pub enum Outcome {
     /// A path was opened, or refused.
     Opened(Box<Opening>, Result<Opened, Status>),
     /// A directory was listed, or refused.
-    Listed(Box<Enumeration>, Result<Box<Representation>, Status>),
+    Listed(Box<Enumeration>, Result<Box<OpenedFiles>, Status>),
     /// A representation was made, or could not be.
     Made(Box<Making>, Result<Box<Representation>, Unmade>),
     /// A password was verified: whether it is right.
@@ -176,10 +182,7 @@ impl Inbox {
 /// The helper threads.
 pub struct Helpers {
     jobs: ArrayQueue<Job>,
-    /// Jobs that take a processor, and long: not all helpers do these at once, so that files are opened meanwhile.
-    makings: ArrayQueue<Job>,
-    makers: AtomicUsize,
-    makers_max: usize,
+    long: Long<Job>,
     /// Files to be closed: no more than there can be descriptors.
     closing: SegQueue<OwnedFd>,
     /// Counts all of them, so that a helper can sleep until there is one: eventfd(2), `EFD_SEMAPHORE`.
@@ -188,30 +191,31 @@ pub struct Helpers {
 
 impl std::fmt::Debug for Helpers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (jobs, closing) = (self.jobs.len() + self.makings.len(), self.closing.len());
+        let (jobs, closing) = (self.jobs.len() + self.long.len(), self.closing.len());
         f.debug_struct("Helpers").field("jobs", &jobs).field("closing", &closing).finish_non_exhaustive()
     }
 }
 
 impl Helpers {
-    /// Starts `threads` helpers. They end with the process: one that is stuck in a dead file system must not
+    /// Starts `threads` helpers, each with its `first` step. They end with the process: one that is stuck in a dead file system must not
     /// keep it from ending.
     ///
     /// # Errors
     /// When the kernel refuses an eventfd or a thread.
-    pub fn start(threads: usize) -> io::Result<Arc<Self>> {
+    pub fn start(threads: usize, first: &FirstStep) -> io::Result<Arc<Self>> {
         let semaphore = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC)?;
         let helpers = Arc::new(Self {
             jobs: ArrayQueue::new(QUEUE_MAX),
-            makings: ArrayQueue::new(QUEUE_MAX),
-            makers: AtomicUsize::new(0),
-            makers_max: (threads / 2).max(1),
+            long: Long::new(threads, QUEUE_MAX),
             closing: SegQueue::new(),
             semaphore,
         });
         for index in 0..threads {
-            let helpers = Arc::clone(&helpers);
-            thread::Builder::new().name(format!("helper-{index}")).spawn(move || helpers.help())?;
+            let (helpers, first) = (Arc::clone(&helpers), first.clone());
+            thread::Builder::new().name(format!("helper-{index}")).spawn(move || {
+                first.take(ThreadKind::Helper);
+                helpers.help();
+            })?;
         }
         Ok(helpers)
     }
@@ -223,12 +227,18 @@ impl Helpers {
         thread::spawn(move || helpers.help());
     }
 
-    /// Queues the task of an errand, the outcome of which will be in `inbox`. When every clone of `claim` is
-    /// dropped, it need not be done.
+    /// Queues the task of an errand for a client, the outcome of which will be in `inbox`. When every clone of
+    /// `claim` is dropped, it need not be done.
     ///
     /// # Errors
     /// The task, when there is no room.
-    pub fn submit(&self, claim: &Arc<ErrandId>, task: Task, inbox: &Arc<Inbox>) -> Result<(), Task> {
+    pub fn submit(
+        &self,
+        claim: &Arc<ErrandId>,
+        client: Option<IpAddr>,
+        task: Task,
+        inbox: &Arc<Inbox>,
+    ) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
         // What takes long leaves room for the rest.
         let room = inbox.done.capacity();
@@ -237,11 +247,27 @@ impl Helpers {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
-        let queue = if matches!(job.task, Task::Make(_)) { &self.makings } else { &self.jobs };
-        queue.push(job).map_err(|job| job.task)?;
+        self.queue(client, job).map_err(|job| job.task)?;
         inbox.outstanding.fetch_add(1, Ordering::Relaxed);
         self.wake_one();
         Ok(())
+    }
+
+    /// What takes long waits among its like: what is listed beside other directories, a password beside others of
+    /// the same client, what is made beside the rest.
+    fn queue(&self, client: Option<IpAddr>, job: Job) -> Result<(), Job> {
+        match &job.task {
+            Task::Make(making) => {
+                let name = making.recipe.name.clone();
+                self.long.push(Kind::Make, client, name, job)
+            }
+            Task::List(enumeration) => {
+                let path = enumeration.path.clone();
+                self.long.push(Kind::List, client, path, job)
+            }
+            Task::Verify(_) => self.long.push(Kind::Verify, client, (), job),
+            Task::Open(_) | Task::Warm(_) | Task::Read(_) => self.jobs.push(job),
+        }
     }
 
     fn close(&self, descriptor: OwnedFd) {
@@ -254,8 +280,8 @@ impl Helpers {
         let _ = rustix::io::write(&self.semaphore, &1_u64.to_ne_bytes());
     }
 
-    /// Does jobs, makes representations and closes files in turn: so none waits for all of the others, and no more
-    /// files are opened than are closed.
+    /// Does jobs of each kind and closes files in turn: so none waits for all of the others, and no more files are
+    /// opened than are closed.
     fn help(self: &Arc<Self>) {
         let mut scratch = vec![0; SCRATCH_BYTES];
         let mut turn = 0_usize;
@@ -265,36 +291,32 @@ impl Helpers {
                 return;
             }
             turn = turn.wrapping_add(1);
-            for kind in 0..3 {
-                let is_done = match (turn % 3 + kind) % 3 {
-                    0 => self.close_one(),
-                    1 => self.jobs.pop().map(|job| self.work(job, &mut scratch)).is_some(),
-                    _ => self.make_one(&mut scratch),
-                };
-                if is_done {
-                    break;
-                }
+            let ways = 2 + KINDS.len();
+            let is_done = (0..ways).any(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
+            if !is_done && self.long.has_next() {
+                self.wake_one();
             }
         }
     }
 
-    /// Whether there was a representation to be made, and a helper more that may do it.
-    fn make_one(self: &Arc<Self>, scratch: &mut [u8]) -> bool {
-        let more = |makers: usize| (makers < self.makers_max).then_some(makers + 1);
-        if self.makings.is_empty()
-            || self.makers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err()
-        {
-            return false;
+    /// Whether there was anything of this kind to be done.
+    fn help_with(self: &Arc<Self>, way: usize, scratch: &mut [u8]) -> bool {
+        match way {
+            0 => self.close_one(),
+            1 => self.jobs.pop().map(|job| self.work(job, scratch)).is_some(),
+            long => KINDS.get(long - 2).is_some_and(|&kind| self.work_long(kind, scratch)),
         }
-        let job = self.makings.pop();
-        let is_done = job.map(|job| self.work(job, scratch)).is_some();
-        self.makers.fetch_sub(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        // Who was turned away above has used up a count for nothing: it is given back.
-        if !self.makings.is_empty() {
+    }
+
+    /// Whether there was a job of this kind, and a helper more that may do it.
+    fn work_long(self: &Arc<Self>, kind: Kind, scratch: &mut [u8]) -> bool {
+        let Some(job) = self.long.begin(kind) else { return false };
+        self.work(job, scratch);
+        // Who was turned away meanwhile has used up a count for nothing: it is given back.
+        if self.long.end(kind) {
             self.wake_one();
         }
-        is_done
+        true
     }
 
     /// Whether there was a file to be closed.
@@ -320,28 +342,20 @@ impl Task {
             Self::Open(mut opening) => {
                 let mut opened = opening.run();
                 if let Ok(Opened::Files(files)) = &mut opened {
-                    for representation in &mut files.representations {
-                        representation.leave_closing_to(helpers);
-                    }
+                    files.leave_closing_to(helpers);
                 }
                 Outcome::Opened(opening, opened)
             }
             Self::List(enumeration) => {
-                let listed = enumeration.run().map(|mut listed| {
-                    listed.leave_closing_to(helpers);
-                    Box::new(listed)
-                });
-                Outcome::Listed(enumeration, listed)
+                let mut listed = enumeration.run();
+                if let Ok(files) = &mut listed {
+                    files.leave_closing_to(helpers);
+                }
+                Outcome::Listed(enumeration, listed.map(Box::new))
             }
             Self::Make(making) => {
-                let made = making.run().inspect_err(|error| match error {
-                    Unmade::Never(_) => {
-                        let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
-                        tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
-                    }
-                    Unmade::NotNow(_) => throttle::FILES.error(error, "cannot code or decode a file for now"),
-                });
-                Outcome::Made(making, made.map(Box::new))
+                let made = making.run().map(Box::new);
+                Outcome::Made(making, made)
             }
             Self::Verify(verification) => {
                 let is_right = verification.run();
@@ -408,11 +422,11 @@ mod tests {
 
     #[test]
     fn windows_are_read_and_the_worker_is_woken() {
-        let helpers = Helpers::start(2).unwrap();
+        let helpers = Helpers::start(2, &FirstStep::default()).unwrap();
         let (inbox, mut poll) = inbox();
         let content: Vec<u8> = (0..=255).cycle().take(300_000).collect();
         let claim = claim();
-        helpers.submit(&claim, Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Read(window(&content, 1_000, 200_000)), &inbox).unwrap();
         let mut events = mio::Events::with_capacity(1);
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert!(!events.is_empty(), "the worker was not woken");
@@ -420,24 +434,24 @@ mod tests {
             (_, Outcome::Read(bytes)) => assert!(bytes == content[1_000..201_000]),
             other => panic!("{other:?}"),
         }
-        helpers.submit(&claim, Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Warm(window(&content, 0, 300_000)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(300_000))));
         assert_eq!(inbox.outstanding.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_file_that_is_another_by_now_is_not_read() {
-        let helpers = Helpers::start(1).unwrap();
+        let helpers = Helpers::start(1, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let changed = Window { stamp: window(b"other", 0, 5).stamp, ..window(b"these", 0, 5) };
         let claim = claim();
-        helpers.submit(&claim, Task::Read(changed), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Read(changed), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Failed)));
     }
 
     #[test]
     fn files_are_opened_while_representations_are_made() {
-        let helpers = Helpers::start(2).unwrap();
+        let helpers = Helpers::start(2, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let claim = claim();
         // Hard to code: it takes a while, even where nothing else runs.
@@ -454,6 +468,7 @@ mod tests {
                 media_type: "text/plain".into(),
                 fields: bytes::Bytes::new(),
                 tags: TagPolicy::default(),
+                written: None,
             };
             let making = Making {
                 key: Box::default(),
@@ -465,9 +480,9 @@ mod tests {
                 allowance: Allowance::new(1 << 30),
                 unix_s: 0,
             };
-            helpers.submit(&claim, Task::Make(Box::new(making)), &inbox).unwrap();
+            helpers.submit(&claim, None, Task::Make(Box::new(making)), &inbox).unwrap();
         }
-        helpers.submit(&claim, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        helpers.submit(&claim, None, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         assert!(matches!(wait(&inbox), (_, Outcome::Warmed(1))));
         for _ in 0..makings {
             assert!(matches!(wait(&inbox), (_, Outcome::Made(_, Ok(_)))));
@@ -476,23 +491,23 @@ mod tests {
 
     #[test]
     fn a_task_nobody_waits_for_is_not_done() {
-        let helpers = Helpers::start(0).unwrap();
+        let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
-        helpers.submit(&claim(), Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
+        helpers.submit(&claim(), None, Task::Warm(window(b"x", 0, 1)), &inbox).unwrap();
         helpers.start_one();
         assert!(matches!(wait(&inbox), (_, Outcome::Cancelled)));
     }
 
     #[test]
     fn what_does_not_fit_is_handed_back() {
-        let helpers = Helpers::start(0).unwrap();
+        let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
         let (inbox, _poll) = inbox();
         let shared = window(b"x", 0, 1);
         let task = || Task::Warm(Window { file: Arc::clone(&shared.file), ..shared });
         let claim = claim();
         for _ in 0..QUEUE_MAX {
-            helpers.submit(&claim, task(), &inbox).unwrap();
+            helpers.submit(&claim, None, task(), &inbox).unwrap();
         }
-        assert!(helpers.submit(&claim, task(), &inbox).is_err());
+        assert!(helpers.submit(&claim, None, task(), &inbox).is_err());
     }
 }

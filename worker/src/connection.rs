@@ -24,12 +24,14 @@
 //!
 //! This file is the way of the bytes: in, through the machine, out. `answering` decides and writes responses,
 //! `waiting` owns the deadlines and the ways to end, `pacing` the rates, `keeping` the input that has to wait,
-//! `introduction` what a proxy says before the first request.
+//! `introduction` what a proxy says before the first request, `sparing` which connections make room for others, and which
+//! get none.
 
 mod answering;
 mod introduction;
 mod keeping;
 mod pacing;
+mod sparing;
 mod waiting;
 
 use bytes::{Buf, BytesMut};
@@ -37,6 +39,7 @@ use protocol::Http1;
 use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
 
+use crate::address_table::Place;
 use crate::close::CloseReason;
 use crate::context::{Context, OUTPUT_BYTES};
 use crate::errands::Ticket;
@@ -46,6 +49,7 @@ use crate::pace::Pace;
 use crate::transport::Transport;
 pub use answering::Arrival;
 use answering::Inquiry;
+pub use sparing::Spare;
 use waiting::Waiting;
 
 /// What becomes of a connection after a call.
@@ -87,6 +91,8 @@ pub struct Connection<T> {
     /// How fast it may go, and how slowly, if that is bounded.
     pace: Option<Box<Pace>>,
     deadline_ms: u64,
+    /// Its place among the connections of its client.
+    place: Place,
     peer: Peer,
     waiting: Waiting,
     /// Whether the socket was read empty since it was last said to be readable.
@@ -98,6 +104,8 @@ pub struct Connection<T> {
     has_long_tail: bool,
     /// Whether a header of the PROXY protocol is still to come.
     is_unintroduced: bool,
+    /// A proxy could not tell whose connection it is, so what is said on it is nobody's word but the client's.
+    is_anonymous: bool,
     /// Bytes in the kernel that the peer had not acknowledged when a lingering close last looked.
     tail_bytes: u64,
     /// When they were last seen to have become fewer.
@@ -118,12 +126,14 @@ impl<T: Transport> Connection<T> {
             ticket: None,
             pace: Pace::begin(&cx.rates, cx.deadlines.send_ms, cx.clock.now_ms()),
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
+            place: Place::default(),
             peer,
             waiting: Waiting::Header,
             is_drained: false,
             is_read_closed: false,
             is_lingering: false,
             has_long_tail: false,
+            is_anonymous: false,
             is_unintroduced: cx.gate.as_ref().is_some_and(|gate| gate.borrow().is_proxied()),
             tail_bytes: 0,
             tail_moved_ms: 0,

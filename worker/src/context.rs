@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use protocol::Limits;
 
+use crate::address_table::AddressTable;
 use crate::buffers::Pool;
 use crate::clock::Clock;
 use crate::errands::Errands;
@@ -52,6 +53,8 @@ pub struct Context {
     pub site: Site,
     /// Who may ask, if not everybody.
     pub gate: Option<SharedGate>,
+    /// How many connections each client has, if that is limited.
+    pub of_clients: Option<&'static AddressTable>,
     /// The access log, if there is one.
     pub log: Option<SharedProducer>,
     /// What threads do that may wait for a disk. Without them, this thread waits itself.
@@ -84,6 +87,7 @@ impl Context {
             transfers: Transfers::new(memory.pooled_max).with_room(memory.kept_output_bytes_max),
             site,
             gate: None,
+            of_clients: None,
             log,
             errands: None,
             counters,

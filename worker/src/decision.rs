@@ -50,7 +50,7 @@ pub(crate) fn tell_coding(resource: &Resource, fields: &Fields<'_>) {
     match resource.choose(fields) {
         Offer::Representation(chosen) => decided!("coding", "{} is chosen", chosen.coding().token()),
         Offer::Make(coding) => decided!("coding", "{} is chosen, and made first", coding.token()),
-        Offer::Nothing => decided!("coding", "the client takes none of them"),
+        Offer::Nothing => decided!("coding", "the client takes none of them, and nothing else can be made"),
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -148,7 +149,7 @@ impl Errands {
         }
     }
 
-    /// Lets a connection wait for a task, which is begun unless it is under way already. `still_waits` tells of a
+    /// Lets a connection of a client wait for a task, which is begun unless it is under way already. `still_waits` tells of a
     /// connection whether it waits for an errand.
     ///
     /// # Errors
@@ -156,13 +157,14 @@ impl Errands {
     pub fn submit(
         &mut self,
         id: ConnectionId,
+        client: Option<IpAddr>,
         task: Task,
         still_waits: impl FnMut(ConnectionId, ErrandId) -> bool,
     ) -> Result<Ticket, Task> {
         let identity = Identity::of(&task);
         match self.join(id, &identity, still_waits) {
             Some(ticket) => Ok(ticket),
-            None => self.begin(id, identity, task),
+            None => self.begin(id, client, identity, task),
         }
     }
 
@@ -184,10 +186,16 @@ impl Errands {
         Some(ticket)
     }
 
-    fn begin(&mut self, id: ConnectionId, identity: Identity, task: Task) -> Result<Ticket, Task> {
+    fn begin(
+        &mut self,
+        id: ConnectionId,
+        client: Option<IpAddr>,
+        identity: Identity,
+        task: Task,
+    ) -> Result<Ticket, Task> {
         let errand = self.next;
         let claim = Arc::new(errand);
-        self.helpers.submit(&claim, task, &self.inbox)?;
+        self.helpers.submit(&claim, client, task, &self.inbox)?;
         self.next = ErrandId(errand.0.wrapping_add(1));
         let identity = Rc::new(identity);
         // Takes the place of one that was given up.
@@ -219,6 +227,7 @@ mod tests {
     use crate::site::opening::{Opened, Opener, Opening, Wanted};
     use crate::site::resolve::Root;
     use crate::slab::Slab;
+    use crate::threads::FirstStep;
 
     /// A tree, errands without a helper, and two connections.
     struct Desk {
@@ -237,7 +246,7 @@ mod tests {
             let release = Release::first(Root::open(directory.path(), Symlinks::Inside).unwrap());
             let poll = mio::Poll::new().unwrap();
             let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-            let helpers = Helpers::start(0).unwrap();
+            let helpers = Helpers::start(0, &FirstStep::default()).unwrap();
             let errands = Errands::new(Arc::clone(&helpers), Inbox::new(waker));
             let mut slab = Slab::with_limit(100);
             let ids = (0..100).map(|_| slab.insert(()).unwrap()).collect();
@@ -252,7 +261,7 @@ mod tests {
 
         fn submit(&mut self, connection: usize, path: &str) -> Ticket {
             let task = self.open(path, &Arc::clone(&self.release));
-            self.errands.submit(self.ids[connection], task, |_, _| true).unwrap()
+            self.errands.submit(self.ids[connection], None, task, |_, _| true).unwrap()
         }
 
         fn wait(&mut self) -> Done {
@@ -312,7 +321,7 @@ mod tests {
         let old = desk.submit(0, "a");
         let release = Release::first(Root::open(desk.directory.path(), Symlinks::Inside).unwrap());
         let task = desk.open("a", &release);
-        let new = desk.errands.submit(desk.ids[1], task, |_, _| true).unwrap();
+        let new = desk.errands.submit(desk.ids[1], None, task, |_, _| true).unwrap();
         desk.helpers.start_one();
         let (one, other) = (desk.wait(), desk.wait());
         assert!(old.is_for(one.errand) && new.is_for(other.errand));
@@ -328,7 +337,7 @@ mod tests {
             for connection in 1..100 {
                 let task = desk.open("a", &Arc::clone(&desk.release));
                 let id = desk.ids[connection];
-                drop(desk.errands.submit(id, task, |id, _| id == waits).unwrap());
+                drop(desk.errands.submit(id, None, task, |id, _| id == waits).unwrap());
             }
         }
         desk.helpers.start_one();

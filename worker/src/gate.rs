@@ -1,7 +1,7 @@
 //! Who may ask at all: decided before anything else, so that who may not learns nothing of what is served.
 //!
 //! Owns whose address counts (that of the peer, or what a trusted proxy tells of its client), which addresses are
-//! let in, and which passwords were found to be right lately. It verifies none itself: that is a task for a helper.
+//! let in and how often they may ask, and which passwords were found to be right lately. It verifies none itself: that is a task for a helper.
 //! A site that asks for none of this has no gate.
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use protocol::address::{self, Access, AccessList, Cidr, ForwardedBy};
 use protocol::authorization;
@@ -17,7 +17,10 @@ use protocol::field::RareName;
 use protocol::{Fields, RequestHead, Status, cors};
 use sha2::{Digest as _, Sha256};
 
+use crate::cold::network;
+use crate::decision::{self, decided};
 use crate::handoff::Peer;
+use crate::rate::{Rates, TooMany};
 use crate::users::{CREDENTIALS_BYTES_MAX, Roll};
 
 /// How long a password that was right is taken for right.
@@ -25,8 +28,10 @@ const BELIEVED_MS: u64 = 60_000;
 /// Passwords that are known to be right, in sets of those of which the digest begins alike.
 const SETS: usize = 128;
 const SET_MAX: usize = 4;
-/// Passwords of one worker that may wait for a helper: guessing must not keep the helpers from files for long.
+/// Passwords of one worker that may wait for a helper.
 const VERIFICATIONS_MAX: usize = 64;
+/// The same of one client: who guesses must leave room for those who know.
+const VERIFICATIONS_OF_ONE_MAX: usize = VERIFICATIONS_MAX / 4;
 
 /// Who may ask.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct GateSettings {
     pub trust: Trust,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub is_proxied: bool,
+    /// How often each client may ask, if that is limited.
+    pub rates: Option<Arc<Rates>>,
     /// Who has a password; anybody may come in if nobody has.
     pub users: Option<Arc<Roll>>,
     /// The value of `WWW-Authenticate`.
@@ -103,6 +110,8 @@ pub enum Verdict {
     Pass,
     /// It is refused.
     Refuse(Status),
+    /// It is one too many.
+    TooMany(TooMany),
     /// It is refused with this challenge (RFC 9110 §11.6.1).
     Challenge(Arc<str>),
     /// A password is to be verified first.
@@ -117,20 +126,27 @@ pub type SharedGate = Rc<RefCell<Gate>>;
 pub struct Gate {
     settings: GateSettings,
     known: Known,
-    turns: Arc<()>,
+    /// Passwords that are under way, and whose they are.
+    turns: Vec<(Option<IpAddr>, Weak<()>)>,
 }
 
 impl Gate {
     /// A gate that knows no password yet.
     #[must_use]
     pub fn new(settings: GateSettings) -> Self {
-        Self { settings, known: Known::new(), turns: Arc::new(()) }
+        Self { settings, known: Known::new(), turns: Vec::new() }
     }
 
     /// Whether each connection begins with a header of the PROXY protocol.
     #[must_use]
     pub const fn is_proxied(&self) -> bool {
         self.settings.is_proxied
+    }
+
+    /// Whether a peer is a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: Peer) -> bool {
+        self.settings.trust.includes(peer)
     }
 
     /// Whether a peer may send such a header: anybody may where nobody in particular is trusted.
@@ -147,26 +163,72 @@ impl Gate {
         fields.and_then(|fields| address::forwarded_client(fields, networks, *by)).or(peer.ip())
     }
 
-    /// Decides about a request. `is_verified` is what a helper found out about its password.
+    /// Decides about a request of that [client](Self::client). `is_verified` is what a helper found out about its
+    /// password; one that was judged before, as `is_known` says, counts once.
+    ///
+    /// Who is never served is told so, and takes no place in the table of those who are. How often the others may ask is
+    /// decided before passwords, so that guessing is slowed as well.
     pub fn judge(
         &mut self,
         head: &RequestHead<'_>,
         peer: Peer,
+        client: Option<IpAddr>,
+        is_known: bool,
         is_verified: Option<bool>,
         now_ms: u64,
     ) -> Verdict {
-        let client = self.client(peer, Some(&head.fields));
+        // What was verified meanwhile was told before.
+        if is_verified.is_none() && decision::is_told() {
+            self.tell_client(peer, client);
+        }
         if client.is_some_and(|client| self.settings.access.access(client) == Access::Deny) {
             return Verdict::Refuse(Status::Forbidden);
         }
-        // A browser asks for permission before it sends a password.
-        if self.settings.users.is_none() || cors::preflight(head).is_some() {
+        let counted = self.settings.rates.as_ref().filter(|_| !is_known).zip(client);
+        if let Some(Err(too_many)) = counted.map(|(rates, client)| rates.take(client, now_ms)) {
+            decided!("rate", "one too many of this client, for the next {} s", too_many.retry_after_s);
+            return Verdict::TooMany(too_many);
+        }
+        if self.settings.users.is_none() {
             return Verdict::Pass;
         }
-        self.judge_password(&head.fields, is_verified, now_ms)
+        // A browser asks for permission before it sends a password.
+        if cors::is_preflight(head) {
+            decided!("password", "a preflight needs none");
+            return Verdict::Pass;
+        }
+        self.judge_password(&head.fields, client, is_verified, now_ms)
     }
 
-    fn judge_password(&mut self, fields: &Fields<'_>, is_verified: Option<bool>, now_ms: u64) -> Verdict {
+    /// Tells whose request it is, and what its address is worth.
+    #[cold]
+    fn tell_client(&self, peer: Peer, client: Option<IpAddr>) {
+        let Some(client) = client else {
+            decided!("client", "local, through a Unix socket");
+            return;
+        };
+        match peer.ip() {
+            Some(ip) if ip == client => decided!("client", "{client}"),
+            Some(ip) => decided!("client", "{client}, as {ip} says, which is trusted"),
+            None => decided!("client", "{client}, as somebody says through a Unix socket, which is trusted"),
+        }
+        let access = &self.settings.access;
+        match (access.entry(client), access.access(client)) {
+            (Some((Access::Allow, cidr)), _) => decided!("access", "let in, as {cidr} is"),
+            (Some((Access::Deny, cidr)), _) => decided!("access", "refused, as {cidr} is"),
+            (None, _) if access.is_empty() => {}
+            (None, Access::Allow) => decided!("access", "let in, as it is of no network that is refused"),
+            (None, Access::Deny) => decided!("access", "refused, as it is of no network that is let in"),
+        }
+    }
+
+    fn judge_password(
+        &mut self,
+        fields: &Fields<'_>,
+        client: Option<IpAddr>,
+        is_verified: Option<bool>,
+        now_ms: u64,
+    ) -> Verdict {
         if self.settings.users.as_mut().is_some_and(Roll::catch_up) {
             self.known.clear();
         }
@@ -174,24 +236,53 @@ impl Gate {
         let (Some(authorization), Some(roll)) =
             (fields.find_only(RareName::Authorization), &self.settings.users)
         else {
+            decided!("password", "none was sent: asked for");
             return challenge();
         };
         let digest = self.known.digest(authorization, roll.generation());
         match is_verified {
-            Some(true) => return Verdict::Pass,
-            Some(false) => return challenge(),
-            None if self.known.has(&digest, now_ms) => return Verdict::Pass,
+            Some(true) => {
+                decided!("password", "right");
+                return Verdict::Pass;
+            }
+            Some(false) => {
+                decided!("password", "wrong: asked for again");
+                return challenge();
+            }
+            None if self.known.has(&digest, now_ms) => {
+                decided!("password", "right, as it was lately");
+                return Verdict::Pass;
+            }
             None => {}
         }
         // What names nobody needs no helper to be wrong.
         if authorization::basic(authorization, &mut [0; CREDENTIALS_BYTES_MAX]).is_err() {
+            decided!("password", "malformed: asked for again");
             return challenge();
         }
-        if Arc::strong_count(&self.turns) > VERIFICATIONS_MAX {
+        let roll = Arc::clone(roll);
+        let Some(turn) = self.take_turn(client.map(network)) else {
+            decided!("password", "too many are being verified");
             return Verdict::Refuse(Status::ServiceUnavailable);
+        };
+        Verdict::Verify(Box::new(Verification {
+            digest,
+            authorization: authorization.into(),
+            roll,
+            _turn: turn,
+        }))
+    }
+
+    /// None if too many passwords are under way, of this client or of all.
+    fn take_turn(&mut self, client: Option<IpAddr>) -> Option<Arc<()>> {
+        self.turns.retain(|(_, turn)| turn.strong_count() > 0);
+        let own = self.turns.iter().filter(|(other, _)| *other == client).count();
+        if self.turns.len() >= VERIFICATIONS_MAX || own >= VERIFICATIONS_OF_ONE_MAX {
+            return None;
         }
-        let (authorization, roll, turn) = (authorization.into(), Arc::clone(roll), Arc::clone(&self.turns));
-        Verdict::Verify(Box::new(Verification { digest, authorization, roll, _turn: turn }))
+        let turn = Arc::new(());
+        self.turns.push((client, Arc::downgrade(&turn)));
+        Some(turn)
     }
 
     /// Takes in that a password was right.
@@ -281,6 +372,7 @@ mod tests {
     use protocol::http1::head::{FieldLines, decode};
 
     use super::*;
+    use crate::rate::Rate;
     use crate::users::Users;
 
     const BCRYPT: &str = "alice:$2y$04$ttb.i4A/0YBUKjHuGzwQ7.U.Tsc5hIlUDtGvgPD/zpWmFw.YleadS";
@@ -299,6 +391,7 @@ mod tests {
                 by: ForwardedBy::XForwardedFor,
             },
             is_proxied: false,
+            rates: None,
             users,
             challenge: "Basic".into(),
         })
@@ -308,7 +401,8 @@ mod tests {
         let input = format!("{request}\r\n");
         let mut lines = FieldLines::new();
         let (head, _) = decode(input.as_bytes(), &mut lines, &Limits::default()).unwrap().unwrap();
-        gate.judge(&head, peer, is_verified, now_ms)
+        let client = gate.client(peer, Some(&head.fields));
+        gate.judge(&head, peer, client, is_verified.is_some(), is_verified, now_ms)
     }
 
     fn peer(address: &str) -> Peer {
@@ -368,6 +462,51 @@ mod tests {
     }
 
     #[test]
+    fn a_request_counts_once_before_its_password_and_not_if_it_is_never_served() {
+        let mut gate = gate(Some(Roll::new(users())), &[(Access::Deny, "192.0.2.7")], &["192.0.2.1"], false);
+        gate.settings.rates = Some(Arc::new(Rates::new(Rate { requests: 1, period_s: 1, burst: 2 })));
+        let request = format!("{GET}Authorization: Basic YTpi\r\n");
+        let mut ask = |address, request: &str, is_verified, now_ms| match judge(
+            &mut gate,
+            peer(address),
+            request,
+            is_verified,
+            now_ms,
+        ) {
+            Verdict::Refuse(status) => status.code(),
+            Verdict::TooMany(too_many) => u16::try_from(too_many.retry_after_s).unwrap(),
+            Verdict::Challenge(_) => 401,
+            Verdict::Verify(_) => 0,
+            Verdict::Pass => 200,
+        };
+        let forwarded = |address| format!("{request}X-Forwarded-For: {address}\r\n");
+        let table = [
+            ("192.0.2.2", request.clone(), None, 0, 0),
+            // The same once more, when a helper has looked at the password.
+            ("192.0.2.2", request.clone(), Some(false), 0, 401),
+            ("192.0.2.2", GET.to_owned(), None, 0, 401),
+            ("192.0.2.2", request.clone(), None, 0, 1),
+            ("192.0.2.2", request.clone(), Some(true), 0, 200),
+            ("192.0.2.2", request.clone(), None, 1_000, 0),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.7", request.clone(), None, 0, 403),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 0),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 0),
+            ("192.0.2.1", forwarded("192.0.2.8"), None, 0, 1),
+            ("192.0.2.1", forwarded("192.0.2.9"), None, 0, 0),
+            // From anybody else it means nothing.
+            ("192.0.2.3", forwarded("192.0.2.8"), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+            ("unix", request.clone(), None, 0, 0),
+        ];
+        for (at, (address, request, is_verified, now_ms, expected)) in table.into_iter().enumerate() {
+            assert_eq!(ask(address, &request, is_verified, 5_000 + now_ms), expected, "{at} {address}");
+        }
+    }
+
+    #[test]
     fn who_names_nobody_is_challenged_and_a_preflight_is_not() {
         let mut gate = gate(Some(Roll::new(users())), &[], &[], false);
         let preflight =
@@ -397,14 +536,22 @@ mod tests {
         let mut gate = gate(Some(Roll::new(users())), &[], &[], false);
         let request = format!("{GET}Authorization: Basic YTpi\r\n");
         let mut under_way = Vec::new();
-        while let Verdict::Verify(verification) = judge(&mut gate, Peer::Unix, &request, None, 0) {
-            under_way.push(verification);
+        let mut guess = |gate: &mut Gate, address: &str| {
+            let before = under_way.len();
+            while let Verdict::Verify(verification) = judge(gate, peer(address), &request, None, 0) {
+                under_way.push(verification);
+            }
+            let verdict = judge(gate, peer(address), &request, None, 0);
+            assert!(matches!(verdict, Verdict::Refuse(Status::ServiceUnavailable)), "{verdict:?}");
+            under_way.len() - before
+        };
+        // A network of IPv6 is one client.
+        for (address, count) in [("192.0.2.1", 16), ("2001:db8::1", 16), ("2001:db8::2", 0), ("unix", 16)] {
+            assert_eq!(guess(&mut gate, address), count, "{address}");
         }
-        assert_eq!(under_way.len(), VERIFICATIONS_MAX);
-        let verdict = judge(&mut gate, Peer::Unix, &request, None, 0);
-        assert!(matches!(verdict, Verdict::Refuse(Status::ServiceUnavailable)));
-        under_way.pop();
-        assert!(matches!(judge(&mut gate, Peer::Unix, &request, None, 0), Verdict::Verify(_)));
+        assert_eq!((guess(&mut gate, "192.0.2.2"), guess(&mut gate, "192.0.2.3")), (16, 0));
+        under_way.truncate(VERIFICATIONS_MAX - 1);
+        assert!(matches!(judge(&mut gate, peer("192.0.2.3"), &request, None, 0), Verdict::Verify(_)));
     }
 
     #[test]

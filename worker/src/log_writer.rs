@@ -24,6 +24,7 @@ use rustix::io::{Errno, writev};
 
 use crate::access_log::LINE_BYTES_MAX;
 use crate::metrics::Counter;
+use crate::threads::{FirstStep, ThreadKind};
 
 /// Lines that a worker gathers in one turn before it passes them on.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -49,23 +50,40 @@ pub enum Destination {
     File(PathBuf),
 }
 
-/// Opens the destination and starts the thread. There is one producer for each worker.
-///
-/// # Errors
-/// When the destination cannot be opened or the thread cannot be started.
-pub fn start(destination: Destination, workers: usize) -> io::Result<(Writer, Vec<Producer>)> {
-    match destination {
-        Destination::Stdout => spawn(io::stdout().as_fd().try_clone_to_owned()?, None, workers),
-        Destination::File(path) => spawn(open(&path)?, Some(path), workers),
+/// A destination that is open.
+#[derive(Debug)]
+pub struct Opened {
+    file: OwnedFd,
+    /// What to reopen; standard output is what it is.
+    path: Option<PathBuf>,
+}
+
+impl Opened {
+    /// Opens the destination.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn new(destination: Destination) -> io::Result<Self> {
+        match destination {
+            Destination::Stdout => Ok(Self { file: io::stdout().as_fd().try_clone_to_owned()?, path: None }),
+            Destination::File(path) => Ok(Self { file: open(&path)?, path: Some(path) }),
+        }
     }
 }
 
-fn spawn(file: OwnedFd, path: Option<PathBuf>, workers: usize) -> io::Result<(Writer, Vec<Producer>)> {
+/// Starts the thread with its `first` step. There is one producer for each worker.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(opened: Opened, workers: usize, first: &FirstStep) -> io::Result<(Writer, Vec<Producer>)> {
+    let Opened { file, path } = opened;
+    let first = first.clone();
     let shared = Arc::new(Shared::default());
     let (rings, queues): (Vec<_>, _) = (0..workers).map(|_| rtrb::RingBuffer::new(RING_BYTES)).unzip();
     let (result, finished) = mpsc::sync_channel(1);
     let drain = Drain { file, path, queues, first: 0, shared: Arc::clone(&shared), warned_at: None };
     let thread = thread::Builder::new().name("access-log".into()).spawn(move || {
+        first.take(ThreadKind::AccessLog);
         // The other end may have given up; then nobody wants to know.
         let _ = result.send(drain.run());
     })?;
@@ -374,8 +392,12 @@ mod tests {
         }
     }
 
+    fn open_and_start(destination: Destination, workers: usize) -> io::Result<(Writer, Vec<Producer>)> {
+        start(Opened::new(destination)?, workers, &FirstStep::default())
+    }
+
     fn start_one(path: &Path) -> (Writer, Producer) {
-        let (writer, mut producers) = start(Destination::File(path.into()), 1).unwrap();
+        let (writer, mut producers) = open_and_start(Destination::File(path.into()), 1).unwrap();
         (writer, producers.pop().unwrap())
     }
 
@@ -426,7 +448,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("log");
         fs::write(&path, "").unwrap();
-        let (writer, producers) = start(Destination::File(path.clone()), 4).unwrap();
+        let (writer, producers) = open_and_start(Destination::File(path.clone()), 4).unwrap();
         thread::scope(|scope| {
             for (who, mut producer) in producers.into_iter().enumerate() {
                 scope.spawn(move || {
@@ -462,7 +484,8 @@ mod tests {
     #[test]
     fn a_sleeping_writer_is_woken_by_every_line() {
         let (mut reader, pipe) = io::pipe().unwrap();
-        let (writer, mut producers) = spawn(pipe.into(), None, 1).unwrap();
+        let (writer, mut producers) =
+            start(Opened { file: pipe.into(), path: None }, 1, &FirstStep::default()).unwrap();
         let producer = &mut producers[0];
         for number in 0..100 {
             // Around the moment at which the thread goes to sleep.
@@ -509,7 +532,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = make_fifo(&folder);
         let mut reader = open_reader(&path);
-        let (writer, mut producers) = start(Destination::File(path), 2).unwrap();
+        let (writer, mut producers) = open_and_start(Destination::File(path), 2).unwrap();
         for number in 0..LINES {
             write_line(&mut producers[1], 1, number);
         }
@@ -609,7 +632,8 @@ mod tests {
         let (blocking_reader, pipe) = io::pipe().unwrap();
         let fifo_reader = open_reader(&fifo);
         for file in [OwnedFd::from(pipe), open(&fifo).unwrap()] {
-            let (writer, mut producers) = spawn(file, None, 1).unwrap();
+            let (writer, mut producers) =
+                start(Opened { file, path: None }, 1, &FirstStep::default()).unwrap();
             for number in 0..5_000 {
                 write_line(&mut producers[0], 0, number);
             }
@@ -625,7 +649,7 @@ mod tests {
     fn a_destination_that_cannot_be_opened_is_an_error_at_start() {
         let folder = TempDir::new().unwrap();
         for path in [folder.path().join("missing/log"), folder.path().into(), make_fifo(&folder)] {
-            assert!(start(Destination::File(path.clone()), 1).is_err(), "{path:?}");
+            assert!(open_and_start(Destination::File(path.clone()), 1).is_err(), "{path:?}");
         }
     }
 }

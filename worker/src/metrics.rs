@@ -54,8 +54,18 @@ pub struct Counters {
     pub linger_timeouts: Counter,
     /// Connections reset because a file changed while it was being sent.
     pub truncated_files: Counter,
+    /// Connections reset because the kernel failed us, not the peer: a file could not be read, or not in time.
+    pub failures: Counter,
     /// Connections closed because they did not begin with a header of the PROXY protocol, or might not.
     pub proxy_refusals: Counter,
+    /// Connections refused because their client had as many as allowed.
+    pub crowd_refusals: Counter,
+    /// Requests refused because their client made too many.
+    pub rate_refusals: Counter,
+    /// Connections closed to make room that were idle.
+    pub displaced_idle: Counter,
+    /// Connections closed to make room that had begun to say something and not finished.
+    pub displaced_unfinished: Counter,
     /// Requests that were malformed or beyond a limit.
     pub refused_requests: Counter,
     /// Pauses in accepting because the process or the machine was out of descriptors or memory.

@@ -5,6 +5,7 @@
 //! edge-triggered listener announces what is queued only once.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -15,6 +16,19 @@ pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 pub const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Between two warnings about the same thing.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Whether a file could not be opened because the process or the machine is out of something, since somebody looked.
+static SHORTAGE: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a file could not be opened because the process or the machine is out of something. Any thread may.
+pub fn note_shortage() {
+    SHORTAGE.store(true, Ordering::Relaxed);
+}
+
+/// Whether that was noted. One of those who look is told; it costs the others a load.
+pub fn take_shortage() -> bool {
+    SHORTAGE.load(Ordering::Relaxed) && SHORTAGE.swap(false, Ordering::Relaxed)
+}
 
 /// What an error of accept means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

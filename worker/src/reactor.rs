@@ -14,11 +14,12 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::close::CloseReason;
-use crate::connection::{Arrival, Connection, Fate};
+use crate::connection::{Arrival, Connection, Fate, Spare};
 use crate::context::Context;
 use crate::control::Phase;
 use crate::errands::{ErrandId, Errands};
 use crate::handoff::{Accepted, Receiver};
+use crate::idle::{Next, Ranking};
 use crate::shard::Shard;
 use crate::site::release::Release;
 use crate::slab::{ConnectionId, Slab};
@@ -28,11 +29,24 @@ use crate::wheel::Wheel;
 
 /// The token of the worker's waker; no connection has it.
 pub const WAKER: Token = Token(usize::MAX);
+/// Events taken from the kernel at once, for one turn.
+pub const EVENTS_MAX: usize = 1024;
+/// Turns in a row with as many events as that which may put deadlines off: enough to hear of every connection once.
+const FULL_TURNS_MAX: u32 = 64;
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
 const ADOPTIONS_MAX: u32 = 256;
 /// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
 /// others either.
 const RESUMPTIONS_MAX: u32 = 512;
+/// Once that many bytes were sent to those who waited for a helper, or to those who had used up their budget, the rest of
+/// them waits for the next turn: whoever asks for something small meanwhile waits for one large send, not for all.
+const RESUMED_BYTES_MAX: u64 = 256 << 10;
+/// Of how many connections one is closed when room is needed, and how many at most in a turn: enough for those who
+/// come in the 10 ms before somebody asks again, and not many more than needed.
+const DISPLACED_SHARE: usize = 32;
+const DISPLACED_MAX: usize = 32;
+/// Connections that are looked at for it in a turn, for each way in which one can be spared.
+const LOOKS_MAX: usize = 4_096;
 
 /// The connections of a worker and what drives them.
 #[derive(Debug)]
@@ -41,12 +55,16 @@ pub struct Reactor {
     wheel: Wheel,
     /// Connections that used up their budget: no event will come for them.
     run_queue: Vec<ConnectionId>,
-    /// The run queue of the turn that is being worked through.
+    /// The run queue that is being worked through, over several turns if need be.
     running: Vec<ConnectionId>,
     /// What came of an errand, and who of those who waited for it is still to be told.
     news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
     /// Whether more was done by the helpers than a turn could take in.
     has_more_news: bool,
+    /// Which connections can be spared first, of each kind.
+    spare: [(Spare, Ranking); 2],
+    /// Turns in a row that were given [`EVENTS_MAX`] events.
+    full_turns: u32,
     cx: Context,
     registry: Registry,
 }
@@ -62,6 +80,8 @@ impl Reactor {
             running: Vec::new(),
             news: None,
             has_more_news: false,
+            spare: [Spare::Idle, Spare::Unfinished].map(|kind| (kind, Ranking::default())),
+            full_turns: 0,
             cx,
             registry,
         }
@@ -76,7 +96,7 @@ impl Reactor {
     /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.has_more_news || !self.run_queue.is_empty() {
+        if self.has_more_news || !self.run_queue.is_empty() || !self.running.is_empty() {
             return Some(0);
         }
         let now_ms = self.cx.clock.now_ms();
@@ -91,6 +111,7 @@ impl Reactor {
         shard: &mut Shard,
     ) {
         self.cx.clock.advance();
+        self.full_turns = if events.size_hint().0 < EVENTS_MAX { 0 } else { self.full_turns.wrapping_add(1) };
         for event in events.filter(|event| event.token() != WAKER) {
             if !shard.note(event.token()) {
                 self.dispatch(event);
@@ -99,12 +120,12 @@ impl Reactor {
         self.take_outcomes();
         self.adopt_all(receiver);
         shard.accept(|accepted| self.adopt(accepted));
-        std::mem::swap(&mut self.run_queue, &mut self.running);
-        while let Some(id) = self.running.pop() {
-            self.resume(id);
-        }
-        while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
-            self.expire(index);
+        self.run();
+        // Behind a full batch there may be more events, and bytes that came in time among them.
+        if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
+            while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
+                self.expire(index);
+            }
         }
         self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();
@@ -156,7 +177,10 @@ impl Reactor {
     fn adopt(&mut self, accepted: Accepted) {
         self.cx.counters.adopted.increment();
         let mut connection = Connection::new(Socket::new(accepted.stream), accepted.peer, &self.cx);
-        let fate = connection.advance(&mut self.cx);
+        let fate = match connection.enter(&mut self.cx) {
+            Ok(()) => connection.advance(&mut self.cx),
+            Err(reason) => Fate::Close(reason),
+        };
         if let Fate::Close(reason) = fate {
             connection.end(&mut self.cx);
             reason.count(&self.cx.counters);
@@ -190,6 +214,19 @@ impl Reactor {
         )
     }
 
+    /// Lets those go on that used up their budget, each once before any of them again.
+    fn run(&mut self) {
+        if self.running.is_empty() {
+            std::mem::swap(&mut self.run_queue, &mut self.running);
+        }
+        let sent_bytes = self.cx.counters.sent_bytes.get();
+        while self.cx.counters.sent_bytes.get() - sent_bytes < RESUMED_BYTES_MAX
+            && let Some(id) = self.running.pop()
+        {
+            self.resume(id);
+        }
+    }
+
     fn resume(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.is_queued = false;
@@ -214,10 +251,11 @@ impl Reactor {
             self.cx.counters.memory_refusals.increment();
             return connection.go_without(&task, &mut self.cx);
         }
+        let client = connection.client();
         let connections = &mut self.connections;
         let still_waits =
             |id, errand| connections.get_mut(id).is_some_and(|connection| connection.waits_for(errand));
-        let submitted = errands.submit(id, task, still_waits);
+        let submitted = errands.submit(id, client, task, still_waits);
         let Some(connection) = self.connections.get_mut(id) else { return Fate::Wait };
         match submitted {
             Ok(ticket) => {
@@ -233,7 +271,11 @@ impl Reactor {
 
     /// Takes in what the helpers have done, and lets those go on who waited for it.
     fn take_outcomes(&mut self) {
+        let sent_bytes = self.cx.counters.sent_bytes.get();
         for _ in 0..RESUMPTIONS_MAX {
+            if self.cx.counters.sent_bytes.get() - sent_bytes >= RESUMED_BYTES_MAX {
+                break;
+            }
             let Some((errand, arrival, waiting)) = &mut self.news else {
                 let Some(done) = self.cx.errands.as_mut().and_then(Errands::pop) else {
                     self.has_more_news = false;
@@ -280,6 +322,49 @@ impl Reactor {
             tracing::debug!(peer = %connection.peer(), ?reason, "connection closed");
             reason.count(&self.cx.counters);
         }
+    }
+
+    /// Closes a few of the connections that can best be spared: those that have been idle longest, or, if none is
+    /// idle, those that have been about to say something longest. Never one that has asked for something.
+    pub fn make_room(&mut self) {
+        let mut left = (self.connections.len() / DISPLACED_SHARE).clamp(1, DISPLACED_MAX);
+        let mut looks = [LOOKS_MAX; 2];
+        while left > 0
+            && !self.cx.is_draining
+            && let Some((kind, index)) = self.next_to_spare(&mut looks)
+        {
+            left -= usize::from(self.displace(kind, index));
+        }
+    }
+
+    fn next_to_spare(&mut self, looks: &mut [usize; 2]) -> Option<(Spare, u32)> {
+        let now_ms = self.cx.clock.now_ms();
+        let (connections, cx) = (&self.connections, &self.cx);
+        for ((kind, ranking), looks) in self.spare.iter_mut().zip(looks) {
+            let since_ms = |index| connections.get_at(index)?.spare_since_ms(*kind, cx);
+            match ranking.pop(connections.index_end(), now_ms, looks, since_ms) {
+                Next::Index(index) => return Some((*kind, index)),
+                Next::Nobody => {}
+                Next::Later => return None,
+            }
+        }
+        None
+    }
+
+    /// Closes a connection, unless it has said something that no event has told of yet. Whether it is closed.
+    fn displace(&mut self, kind: Spare, index: u32) -> bool {
+        let Some(id) = self.connections.id_at(index) else { return false };
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let since_ms = connection.spare_since_ms(kind, &self.cx);
+        connection.readable(false);
+        let fate = connection.advance(&mut self.cx);
+        self.settle(id, fate);
+        let Some(connection) = self.connections.get_mut(id) else { return true };
+        if connection.spare_since_ms(kind, &self.cx) != since_ms || connection.owes_bytes() {
+            return false;
+        }
+        self.close(id, kind.reason());
+        true
     }
 
     /// Every connection that waits for a request is closed; every other learns that its exchange is the last.

@@ -12,6 +12,7 @@ use protocol::{Method, RequestHead, Status, Version};
 
 use crate::clock::Clock;
 use crate::parts::Series;
+use crate::rate::TooMany;
 use crate::site::representation::{MEMORY_CONTENT_BYTES_MAX, Representation};
 use crate::site::{Answer, Extras};
 
@@ -139,6 +140,12 @@ pub fn put(out: &mut BytesMut, answer: &Answer, extras: &Extras, asker: Asker, c
             encode::field(out, "WWW-Authenticate", challenge.as_bytes());
             out.extend_from_slice(&extras.fields);
         }),
+        Answer::TooMany(TooMany { retry_after_s }) => {
+            page(out, Status::TooManyRequests, asker, clock, |out| {
+                encode::field_number(out, "Retry-After", *retry_after_s);
+                out.extend_from_slice(&extras.fields);
+            })
+        }
         Answer::Refusal(status) => page(out, *status, asker, clock, |out| {
             refusal_fields(out, *status);
             out.extend_from_slice(&extras.fields);
@@ -165,11 +172,11 @@ pub fn refuse(out: &mut BytesMut, status: Status, asker: Asker, clock: &Clock) -
     page(out, status, asker, clock, |out| refusal_fields(out, status))
 }
 
-/// What a status has to say beside the page (RFC 9110 §15.5.6, §15.6.4).
+/// What a status has to say beside the page (RFC 9110 §15.5.6, §15.6.4, RFC 6585 §4).
 fn refusal_fields(out: &mut BytesMut, status: Status) {
     match status {
         Status::MethodNotAllowed => encode::field(out, "Allow", ALLOW.as_bytes()),
-        Status::ServiceUnavailable => encode::field(out, "Retry-After", b"1"),
+        Status::ServiceUnavailable | Status::TooManyRequests => encode::field(out, "Retry-After", b"1"),
         _ => {}
     }
 }
@@ -273,7 +280,7 @@ fn page(
         for (part, has_title) in [(before, true), (between, true), (after, false)] {
             out.extend_from_slice(part.as_bytes());
             if has_title {
-                encode::decimal(out, u64::from(status.code()));
+                out.extend_from_slice(&status.digits());
                 out.extend_from_slice(b" ");
                 out.extend_from_slice(status.reason().as_bytes());
             }

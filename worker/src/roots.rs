@@ -21,6 +21,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::settings::{SiteSettings, Symlinks};
 use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Place, Root};
+use crate::threads::{FirstStep, ThreadKind};
 use crate::warming;
 
 /// A root is looked at no more often than this.
@@ -79,7 +80,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the threads, for workers that serve `releases`. They end with the process: one that is stuck in a dead
+    /// Starts the threads, each with its `first` step, for workers that serve `releases`. They end with the process: one that is stuck in a dead
     /// file system must not keep the process from ending.
     ///
     /// # Errors
@@ -88,6 +89,7 @@ impl Keeper {
         settings: &SiteSettings,
         releases: &Releases,
         successors: &[Arc<Successor>],
+        first: &FirstStep,
     ) -> io::Result<Self> {
         let interval = Duration::from_millis(settings.check_interval_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX));
         let mut threads = Vec::with_capacity(releases.count());
@@ -105,7 +107,11 @@ impl Keeper {
                 has_complained: false,
             };
             let name = if number == 0 { "root".to_owned() } else { format!("root-{number}") };
-            let thread = thread::Builder::new().name(name).spawn(move || watch.run(interval))?;
+            let first = first.clone();
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                first.take(ThreadKind::Root);
+                watch.run(interval);
+            })?;
             threads.push((thread.thread().clone(), is_asked));
         }
         Ok(Self { threads })

@@ -10,6 +10,7 @@ use crate::gate::GateSettings;
 use crate::memory::Memory;
 use crate::pace::Rates;
 use crate::site::plan::Plan;
+use crate::threads::FirstStep;
 
 /// Configuration of one worker. All workers of a server get the same, but for the processor they are pinned to.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Settings {
     pub processor: Option<usize>,
     /// How long to look for events before sleeping: microseconds of a whole processor for microseconds of latency.
     pub spin_us: u64,
+    /// What the worker's thread does first.
+    pub first: FirstStep,
     /// Who may ask, if not everybody.
     pub gate: Option<GateSettings>,
     /// What is served and how.

@@ -7,7 +7,9 @@
 pub mod allowance;
 mod answer;
 pub mod cache;
+mod completing;
 pub mod digest;
+mod digested;
 pub mod directory;
 pub mod fields;
 pub mod heads;
@@ -28,6 +30,7 @@ pub mod routes;
 pub mod sharing;
 pub mod stamp;
 mod trees;
+mod wanted;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +50,6 @@ use allowance::Allowance;
 pub use answer::Answer;
 use answer::select;
 use cache::{Cache, Hit};
-use fields::Paths;
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
 use missing::Missing;
@@ -98,8 +100,10 @@ pub struct Site {
     errand: Option<Box<Task>>,
     /// What is made takes its memory from this.
     allowance: Arc<Allowance>,
-    /// Whether the operator wants any fields.
+    /// Whether the operator wants any fields, or there are some to be put away.
     has_fields: bool,
+    /// What the last refusal hung on, as `Vary` has it, until it is put out.
+    varies: &'static str,
     extras: Extras,
 }
 
@@ -135,6 +139,7 @@ impl Site {
                 settings.lent_bytes_max.saturating_add(settings.memory_bytes_max as u64),
             ),
             has_fields: !settings.plan.fields.is_empty(),
+            varies: "",
             extras: Extras::default(),
             settings,
         }
@@ -176,15 +181,25 @@ impl Site {
     /// with what was found.
     pub fn answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let answer = self.decide(asked)?;
+        if self.has_fields || matches!(answer, Answer::Refusal(_)) {
+            return self.complete(answer, asked);
+        }
+        Ok(answer)
+    }
+
+    /// What was decided elsewhere to say to a request, as that tree would say it that the request is for.
+    ///
+    /// # Errors
+    /// As [`Site::answer`].
+    #[cold]
+    pub fn answer_as_decided(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+        self.trees.choose(asked.head.authority);
         self.complete(answer, asked)
     }
 
     /// Adds to an answer what the operator wants of it: the page of an error, and fields.
-    ///
-    /// # Errors
-    /// As [`Site::answer`].
-    #[inline]
-    pub fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
+    #[inline(never)]
+    fn complete(&mut self, answer: Answer, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
         let answer = match answer {
             Answer::Refusal(status) => self.page(status, asked)?,
             answer => answer,
@@ -203,33 +218,6 @@ impl Site {
             self.put_fields(&answer, head);
         }
         answer
-    }
-
-    /// A representation brings its fields with it, but for those that depend on who asks; anything else gets them
-    /// here.
-    #[cold]
-    #[inline(never)]
-    fn put_fields(&mut self, answer: &Answer, head: &RequestHead<'_>) {
-        let policy = &self.settings.plan.fields;
-        let fields = &mut self.extras.fields;
-        fields.clear();
-        if let Some(origins) = &policy.sharing {
-            sharing::append_late(origins, head, fields);
-        }
-        let (Answer::Redirect(_)
-        | Answer::Refusal(_)
-        | Answer::Challenge(_)
-        | Answer::Options
-        | Answer::RangeNotSatisfiable(_)) = answer
-        else {
-            return;
-        };
-        self.path.clear();
-        if let RequestTarget::Origin { path, .. } = head.target {
-            // Of a path that means nothing, as much as was understood.
-            let _ = target::decode_path(path, &mut self.path);
-        }
-        policy.append_for_page(&Paths { asked: &self.path, found: &self.path }, fields);
     }
 
     fn decide(&mut self, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
@@ -323,29 +311,6 @@ impl Site {
             Method::Options => Answer::Options,
             Method::NotAllowed | Method::Connect => Answer::Refusal(Status::MethodNotAllowed),
             Method::Get | Method::Head | Method::Unknown => Answer::Refusal(Status::NotImplemented),
-        }
-    }
-
-    /// An error with the operator's page, if that is there.
-    fn page(&mut self, status: Status, asked: &Asked<'_>) -> Result<Answer, Box<Task>> {
-        let plain = Ok(Answer::Refusal(status));
-        let now_ms = asked.clock.now_ms();
-        self.trees.begin_key(&mut self.key);
-        if !self.trees.chosen().pages.name_into(status, now_ms, &mut self.path, &mut self.key) {
-            return plain;
-        }
-        decided!("error page", "for {}: {}", status.code(), self.path.escape_ascii());
-        match self.locate_by_key(Wanted::ErrorPage, asked) {
-            Ok(Located::File(representation)) => Ok(Answer::Page(status, representation)),
-            Err(Obstacle::Cold) => Err(self.task(asked.clock)),
-            Err(NOT_FOUND) | Ok(Located::Directory | Located::Elsewhere(_))
-                if self.is_of_this_release(asked) =>
-            {
-                decided!("error page", "not there: a plain one is sent");
-                self.trees.chosen_mut().pages.is_missing(status, now_ms);
-                plain
-            }
-            Err(Obstacle::Refused(_)) | Ok(Located::Directory | Located::Elsewhere(_)) => plain,
         }
     }
 

@@ -114,6 +114,15 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The value at this index, if there is one.
+    #[must_use]
+    pub fn get_at(&self, index: u32) -> Option<&T> {
+        match self.chunks.get((index >> CHUNK_SHIFT) as usize)?.get(index as usize % CHUNK_SLOTS)? {
+            Slot::Occupied { value, .. } => Some(value),
+            Slot::Vacant { .. } => None,
+        }
+    }
+
     /// The id of the value at this index, if there is one: the way back from an array that runs parallel.
     #[must_use]
     pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
@@ -216,6 +225,10 @@ mod tests {
         assert_eq!(slab.get_mut(old), None);
         assert_eq!(slab.remove(old), None);
         assert_eq!(slab.get_mut(new), Some(&mut 'b'));
+        assert_eq!(
+            (slab.get_at(new.index()), slab.get_at(1), slab.get_at(1 << 20)),
+            (Some(&'b'), None, None)
+        );
         assert_eq!(slab.id_at(new.index()), Some(new));
         assert_eq!(slab.len(), 1);
     }

@@ -28,7 +28,8 @@ use crate::gate::{Gate, SharedGate};
 use crate::handoff::{self, Receiver, Sender};
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
-use crate::reactor::{Reactor, WAKER};
+use crate::overload;
+use crate::reactor::{EVENTS_MAX, Reactor, WAKER};
 use crate::room::Room;
 use crate::roots::Successor;
 use crate::settings::{Settings, SiteSettings};
@@ -36,9 +37,8 @@ use crate::shard::{Entrance, Shard};
 use crate::site::Site;
 use crate::site::release::{Release, Releases};
 use crate::site::resolve::{Patience, Root};
+use crate::threads::ThreadKind;
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 1024;
 /// More failures than this within [`FAILURE_WINDOW`] are no accident: the worker rests before it goes on, so that
 /// it does not burn a processor.
 const FAILURES_MAX: usize = 5;
@@ -162,6 +162,7 @@ pub fn spawn(
     let counters = Arc::new(Counters::default());
     let successor = Successor::new(releases.count(), Arc::clone(&waker));
     let room = Arc::clone(&entrance.room);
+    room.introduce(index, Arc::clone(&waker));
     let shard = Shard::new(entrance, Arc::clone(&counters), poll.registry()).map_err(StartError::Loop)?;
     let helpers = helpers.map(|helpers| (helpers, Arc::clone(&waker)));
     let worker = Worker {
@@ -207,6 +208,7 @@ struct Worker {
 impl Worker {
     fn main(mut self) {
         self.pin();
+        self.settings.first.take(ThreadKind::Loop);
         let log = self.log.take().map(|producer| Rc::new(RefCell::new(producer)));
         let gate = self.settings.gate.take().map(|settings| Rc::new(RefCell::new(Gate::new(settings))));
         let mut failures = VecDeque::new();
@@ -245,6 +247,7 @@ impl Worker {
         let site = Site::new(self.settings.site.clone(), &self.releases, patience);
         let mut cx = Context::new(&self.settings, site, Arc::clone(&self.counters), log, Clock::kernel());
         cx.gate = gate;
+        cx.of_clients = self.room.of_clients();
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
         cx.errands = self.helpers.as_ref().map(|(helpers, waker)| {
             Errands::new(
@@ -262,6 +265,7 @@ impl Worker {
             self.wait(&reactor, &mut events)?;
             reactor.turn(events.iter(), &mut self.receiver, &mut self.shard);
             self.enter(&mut reactor, self.control.phase());
+            self.make_room(&mut reactor);
             self.give_back();
             while let Some((tree, release)) = self.successor.take() {
                 self.change_over(&mut reactor, tree, release);
@@ -287,6 +291,16 @@ impl Worker {
         // The kernel queues one more than it is told to. When everything is dropped, so is what is queued.
         let most = if phase == Phase::Draining { self.settings.backlog + 1 } else { 0 };
         reactor.close_listeners(&mut self.shard, most);
+    }
+
+    /// Closes a few connections, if somebody needs what they take.
+    fn make_room(&self, reactor: &mut Reactor) {
+        if overload::take_shortage() {
+            self.room.ask();
+        }
+        if self.room.is_asked(self.index) {
+            reactor.make_room();
+        }
     }
 
     /// Gives back the places of the connections that were closed since the last time.
@@ -323,14 +337,14 @@ impl Worker {
     }
 }
 
-/// A signal may end the wait early; then there are no events, and the loop goes round once for nothing.
-fn poll(poll: &mut Poll, events: &mut Events, timeout_ms: Option<u64>) -> io::Result<()> {
-    match poll.poll(events, timeout_ms.map(Duration::from_millis)) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            events.clear();
-            Ok(())
+/// A signal may end the wait early, and so does standing still, as after SIGSTOP or in the freezer of a container.
+/// Deadlines may have passed meanwhile, so there is a second look for what came in time.
+fn poll(poll: &mut Poll, events: &mut Events, mut timeout_ms: Option<u64>) -> io::Result<()> {
+    loop {
+        match poll.poll(events, timeout_ms.map(Duration::from_millis)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => timeout_ms = Some(0),
+            polled => return polled,
         }
-        polled => polled,
     }
 }
 

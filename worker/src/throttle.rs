@@ -24,20 +24,24 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    const fn new() -> Self {
+    /// Lets the first one through.
+    pub(crate) const fn new() -> Self {
         Self { due_ms: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
     /// Logs an error with the number of those that were left out before it, or leaves it out.
     pub fn error(&self, error: &dyn fmt::Display, what: &str) {
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        let now_ms = now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000;
-        if let Some(left_out) = self.pass(now_ms) {
+        if let Some(left_out) = self.pass_now() {
             tracing::error!(%error, left_out, "{what}");
         }
     }
 
     /// How many were held back since the last one that passed, if another may pass now.
+    pub fn pass_now(&self) -> Option<u64> {
+        let now = clock_gettime(ClockId::MonotonicCoarse);
+        self.pass(now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000)
+    }
+
     fn pass(&self, now_ms: u64) -> Option<u64> {
         let due_ms = self.due_ms.load(Ordering::Relaxed);
         let is_due = now_ms >= due_ms

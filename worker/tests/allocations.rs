@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oneloop_worker::cold::Helpers;
-use oneloop_worker::log_writer::{self, Destination};
+use oneloop_worker::log_writer::{self, Destination, Opened};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, FieldPolicy, Memory, Peer, Phase, Plan, Rates, Redirect, Room,
-    Routes, Settings, SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
+    Accepted, Control, Deadlines, Entrance, FieldPolicy, FirstStep, Memory, Peer, Phase, Plan, Rates,
+    Redirect, Room, Routes, Settings, SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
 };
 use protocol::cors::Origins;
 use protocol::rule::{Action, Rule};
@@ -74,6 +74,7 @@ fn settings(root: &Path) -> Settings {
         backlog: 16,
         processor: None,
         spin_us: 0,
+        first: FirstStep::default(),
         gate: None,
         site: SiteSettings {
             root: root.to_owned(),
@@ -176,8 +177,11 @@ fn rules() -> Plan {
 fn expect_no_allocation(settings: Settings, directory: &Path, table: &[(&str, String)]) {
     let control = Arc::new(Control::default());
     let log = directory.join("access.log");
-    let (writer, mut producers) = log_writer::start(Destination::File(log), 1).unwrap();
-    let helpers = Helpers::start(1).unwrap();
+    let (writer, mut producers) = {
+        let opened = Opened::new(Destination::File(log)).unwrap();
+        log_writer::start(opened, 1, &FirstStep::default()).unwrap()
+    };
+    let helpers = Helpers::start(1, &FirstStep::default()).unwrap();
     let releases = open_roots(&settings.site).unwrap();
     let entrance = Entrance { room: Arc::new(Room::new(1)), queues: Vec::new() };
     let (handle, mut sender) =

@@ -16,6 +16,7 @@
 
 pub mod simulation {
     pub mod client;
+    pub mod displacing;
     pub mod places;
     pub mod wire;
     pub mod world;

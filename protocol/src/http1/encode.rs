@@ -13,7 +13,7 @@ use crate::version::Version;
 /// Begins a head: the status line and the fields that every response has.
 pub fn status_line(out: &mut BytesMut, status: Status) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(out, u64::from(status.code()));
+    out.extend_from_slice(&status.digits());
     out.extend_from_slice(b" ");
     out.extend_from_slice(status.reason().as_bytes());
     out.extend_from_slice(b"\r\nServer: oneloop\r\n");

@@ -179,9 +179,17 @@ pub(super) fn template(text: &str, action: Action, names: &[&str]) -> Result<Tem
         origin: origin.into(),
         segments: Vec::new(),
         is_directory: path.ends_with('/'),
-        query: tail.strip_prefix('?').map(Into::into),
-        fragment: fragment.map(Into::into),
+        query: None,
+        fragment: None,
     };
+    let tail_error = |(kind, within)| error(kind, tail_at + 1 + within);
+    if let Some(query) = tail.strip_prefix('?') {
+        template.query = Some(tail_pieces(query, names).map_err(tail_error)?);
+    }
+    if let Some(fragment) = fragment {
+        let pieces = tail_pieces(fragment, names);
+        template.fragment = Some(pieces.map_err(|(kind, within)| tail_error((kind, tail.len() + within)))?);
+    }
     let relative = path.strip_prefix('/').unwrap_or(path);
     let trimmed = relative.strip_suffix('/').unwrap_or(relative);
     if relative.is_empty() {
@@ -239,6 +247,37 @@ fn pieces(segment: &str, names: &[&str]) -> Result<Vec<Piece>, (RuleErrorKind, u
         pieces.push(piece);
         rest = behind;
     }
+    Ok(pieces)
+}
+
+/// Takes a query or fragment apart. Both may hold colons that mean nothing else: one is followed by the name of a
+/// capture, or is itself.
+fn tail_pieces(tail: &str, names: &[&str]) -> Result<Vec<Piece>, (RuleErrorKind, usize)> {
+    let mut pieces = Vec::new();
+    let (mut literal, mut rest) = (Vec::new(), tail);
+    while let Some(first) = rest.chars().next() {
+        let at = tail.len() - rest.len();
+        let found = match first {
+            '$' => {
+                let number = rest.get(1..).and_then(|number| numbered(number, names.len()));
+                Some(number.ok_or((RuleErrorKind::NoCapture, at))?)
+            }
+            ':' => named(rest, names).ok(),
+            _ => None,
+        };
+        match found {
+            Some((piece, behind)) => {
+                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                pieces.push(piece);
+                rest = behind;
+            }
+            None => {
+                literal.extend_from_slice(first.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = rest.get(first.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    pieces.push(Piece::Literal(literal));
     Ok(pieces)
 }
 

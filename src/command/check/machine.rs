@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::Finding;
 use crate::cli::{Cli, Workers};
-use crate::os;
 use crate::settings::{self, Machine, SettingsError};
+use crate::show::counted;
 
 /// All of it.
 pub(super) fn findings(cli: &Cli) -> Vec<Finding> {
@@ -19,7 +19,6 @@ pub(super) fn findings(cli: &Cli) -> Vec<Finding> {
     findings.extend(memory(cli, &machine));
     findings.extend(somaxconn.map(|somaxconn| backlog(cli.backlog, somaxconn)));
     findings.push(kernel());
-    findings.push(landlock());
     findings
 }
 
@@ -61,7 +60,7 @@ fn processors(cli: &Cli, machine: &Machine) -> Finding {
             "processors",
             format!("{threads} for {count} workers, which take turns: fewer --workers cost less"),
         ),
-        _ => Finding::ok("processors", format!("{threads}, for {workers} workers")),
+        _ => Finding::ok("processors", format!("{threads}, for {}", counted(workers as u64, "worker"))),
     }
 }
 
@@ -91,14 +90,6 @@ fn kernel() -> Finding {
             format!("{release} has no RESOLVE_CACHED (Linux 5.12): helper threads have to open every file"),
         ),
         _ => Finding::ok("kernel", format!("{release}, with openat2 and RESOLVE_CACHED")),
-    }
-}
-
-/// Only to be known: nothing depends on it.
-fn landlock() -> Finding {
-    match os::landlock_abi() {
-        Ok(abi) => Finding::ok("landlock", format!("version {abi} of its interface")),
-        Err(error) => Finding::ok("landlock", format!("none: {}", os::reason(&error))),
     }
 }
 

@@ -80,11 +80,15 @@ impl Filesystem for Files {
 
     fn open(&self, request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let shared = Arc::clone(&self.0);
+        let open_error = self.0.state().open_error;
         self.0.answer(
             "open",
             request,
             |delays| delays.open,
             move || {
+                if let Some(error) = open_error {
+                    return reply.error(error);
+                }
                 shared.state().open_files += 1;
                 reply.opened(FileHandle(0), FopenFlags::empty());
             },

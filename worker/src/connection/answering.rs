@@ -1,5 +1,7 @@
 //! From a request head to a response in the output buffer, with or without the help of a thread that may wait.
 
+use std::net::IpAddr;
+
 use bytes::Buf;
 use protocol::http1::head::FieldLines;
 use protocol::{Fields, Method, Name, RequestError, RequestHead, Status};
@@ -12,7 +14,8 @@ use crate::cold::{Outcome, Task};
 use crate::context::Context;
 use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
-use crate::gate::{SharedGate, Verdict};
+use crate::gate::{Gate, SharedGate, Verdict};
+use crate::metrics::Counters;
 use crate::output::Transfers;
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding, Site};
@@ -30,6 +33,8 @@ const ERRANDS_MAX: usize = 8;
 pub(super) struct Inquiry {
     /// What nobody has been asked for yet.
     task: Option<Box<Task>>,
+    /// Whose request it is, if that has an address.
+    client: Option<IpAddr>,
     /// What has been found out, so that nothing has to be found out again even if no cache keeps it.
     findings: Vec<Finding>,
     /// Whether its password is right.
@@ -79,13 +84,13 @@ impl<T: Transport> Connection<T> {
         let asked = Asked { head, clock: &cx.clock, findings };
         let answer = match &cx.gate {
             None => cx.site.answer(&asked),
-            Some(gate) => self.answer_at_gate(gate, &asked, &mut cx.site),
+            Some(gate) => self.answer_at_gate(gate, &asked, &mut cx.site, &cx.counters),
         };
         match answer {
             Ok(answer) => self.put(head, &answer, cx),
             Err(_) if has_asked_enough => self.put_unavailable(head, cx),
             Err(task) => {
-                self.inquire(task);
+                self.inquire(task, head, cx);
                 return false;
             }
         }
@@ -99,19 +104,45 @@ impl<T: Transport> Connection<T> {
         gate: &SharedGate,
         asked: &Asked<'_>,
         site: &mut Site,
+        counters: &Counters,
     ) -> Result<Answer, Box<Task>> {
+        let is_known = self.inquiry.is_some();
         let is_verified = self.inquiry.as_ref().and_then(|inquiry| inquiry.is_verified);
-        match gate.borrow_mut().judge(asked.head, self.peer, is_verified, asked.clock.now_ms()) {
+        let client = self.client_by(&gate.borrow(), Some(&asked.head.fields));
+        let verdict = gate.borrow_mut().judge(
+            asked.head,
+            self.peer,
+            client,
+            is_known,
+            is_verified,
+            asked.clock.now_ms(),
+        );
+        match verdict {
             Verdict::Pass => site.answer(asked),
-            Verdict::Refuse(status) => site.complete(Answer::Refusal(status), asked),
-            Verdict::Challenge(challenge) => site.complete(Answer::Challenge(challenge), asked),
+            Verdict::Refuse(status) => site.answer_as_decided(Answer::Refusal(status), asked),
+            Verdict::TooMany(too_many) => {
+                counters.rate_refusals.increment();
+                site.answer_as_decided(Answer::TooMany(too_many), asked)
+            }
+            Verdict::Challenge(challenge) => site.answer_as_decided(Answer::Challenge(challenge), asked),
             Verdict::Verify(verification) => Err(Box::new(Task::Verify(verification))),
         }
     }
 
+    /// Whose request it is, if that has an address. On a connection of which a trusted proxy could not tell whose it is,
+    /// fields come from whoever that is.
+    fn client_by(&self, gate: &Gate, fields: Option<&Fields<'_>>) -> Option<IpAddr> {
+        gate.client(self.peer, fields.filter(|_| !self.is_anonymous))
+    }
+
     #[cold]
-    fn inquire(&mut self, task: Box<Task>) {
-        self.inquiry.get_or_insert_default().task = Some(task);
+    fn inquire(&mut self, task: Box<Task>, head: &RequestHead<'_>, cx: &Context) {
+        let client = match &cx.gate {
+            None => self.peer.ip(),
+            Some(gate) => self.client_by(&gate.borrow(), Some(&head.fields)),
+        };
+        let inquiry = self.inquiry.get_or_insert_default();
+        (inquiry.task, inquiry.client) = (Some(task), client);
     }
 
     #[cold]
@@ -144,15 +175,15 @@ impl<T: Transport> Connection<T> {
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
     fn log(&mut self, request_line: &[u8], fields: Option<&Fields<'_>>, reply: Reply, cx: &mut Context) {
-        let time = *cx.clock.log_time();
-        let mut buffer;
+        let (mut buffer, time);
         let entry = if cx.log.is_some() {
+            time = *cx.clock.log_time();
             let (peer, user) = match &cx.gate {
                 None => (self.peer.ip(), None),
                 Some(gate) => {
                     buffer = [0; CREDENTIALS_BYTES_MAX];
                     let (gate, now_ms) = (gate.borrow(), cx.clock.now_ms());
-                    (gate.client(self.peer, fields), gate.user(fields, now_ms, &mut buffer))
+                    (self.client_by(&gate, fields), gate.user(fields, now_ms, &mut buffer))
                 }
             };
             Some(Entry {
@@ -209,6 +240,11 @@ impl<T: Transport> Connection<T> {
     /// Whether there is memory for what comes of its task.
     pub fn makes_room(&mut self, task: &Task, transfers: &mut Transfers) -> bool {
         self.output.makes_room(task, transfers)
+    }
+
+    /// Whose request the task is for, if it is for one and that has an address.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.inquiry.as_ref().and_then(|inquiry| inquiry.client)
     }
 
     /// A helper has taken the task.

@@ -23,7 +23,7 @@ impl<T: Transport> Connection<T> {
         cx: &mut Context,
     ) -> Result<Option<Pause>, CloseReason> {
         if cx.gate.as_ref().is_some_and(|gate| !gate.borrow().may_introduce(self.peer)) {
-            return Err(CloseReason::ProxyHeader);
+            return Err(self.refuse_introduction("the peer is not one of --trust"));
         }
         if self.is_drained {
             return Ok(Some(Pause::Input));
@@ -31,11 +31,14 @@ impl<T: Transport> Connection<T> {
         match self.transport.receive(buffer) {
             // A proxy that only looks whether somebody listens has done nothing wrong.
             Ok(0) if self.input.is_empty() => Err(CloseReason::Peer),
-            Ok(0) => Err(CloseReason::ProxyHeader),
+            Ok(0) => Err(self.refuse_introduction("the connection ended within the header")),
             Ok(bytes) => {
                 budget.input_bytes = budget.input_bytes.saturating_sub(bytes);
                 self.is_drained = bytes < buffer.len() && !self.is_read_closed;
                 self.introduce(buffer.get(..bytes).unwrap_or_default(), cx)?;
+                if !self.is_unintroduced {
+                    self.enter_introduced(buffer, cx)?;
+                }
                 Ok(None)
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -60,12 +63,19 @@ impl<T: Transport> Connection<T> {
         let header = proxy_protocol::parse(&input);
         if let Ok(Some(header)) = header {
             self.is_unintroduced = false;
-            if let Source::Client(address) = header.source {
-                self.peer = Peer::from(address);
+            match header.source {
+                Source::Client(address) => self.peer = Peer::from(address),
+                Source::Local => {}
+                Source::Unknown => self.is_anonymous = true,
             }
             input.advance(header.consumed);
         }
         self.keep(input, cx);
-        header.map(drop).map_err(|_| CloseReason::ProxyHeader)
+        header.map(drop).map_err(|error| self.refuse_introduction(error))
+    }
+
+    fn refuse_introduction(&self, why: impl std::fmt::Display) -> CloseReason {
+        tracing::debug!(peer = %self.peer, %why, "connection refused");
+        CloseReason::ProxyHeader
     }
 }

@@ -8,6 +8,7 @@ use protocol::range::{self, ByteRange, Parts, Selection, SeveralSelection};
 use protocol::{Method, Name, RequestHead, Status};
 
 use super::representation::Representation;
+use crate::rate::TooMany;
 
 /// What to say to a request.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub enum Answer {
     Refusal(Status),
     /// 401 with this challenge.
     Challenge(Arc<str>),
+    /// 429: the client has asked too often.
+    TooMany(TooMany),
 }
 
 /// Preconditions first, then ranges: RFC 9110 §13.2.2.

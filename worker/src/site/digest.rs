@@ -36,17 +36,19 @@ pub fn of(content: &[u8]) -> u128 {
     first_half(Sha256::digest(content).as_slice())
 }
 
-/// The digest of a file, which is read to its end. `each` is told how many bytes were read each time. May wait.
+/// The digest of the first `size` bytes of a file, or of fewer if it ends before: no more is ever served, and files of
+/// pseudo file systems need have no end. `each` is told how many bytes were read each time. May wait.
 ///
 /// # Errors
 /// What pread(2) fails with.
-pub fn of_file(file: impl AsFd, mut each: impl FnMut(usize)) -> Result<u128, Errno> {
+pub fn of_file(file: impl AsFd, size: u64, mut each: impl FnMut(usize)) -> Result<u128, Errno> {
     let mut hasher = Sha256::new();
     let mut piece = vec![0; PIECE_BYTES];
     let mut offset = 0;
-    loop {
-        match rustix::io::pread(&file, &mut piece, offset) {
-            Ok(0) => return Ok(first_half(hasher.finalize().as_slice())),
+    while offset < size {
+        let left = usize::try_from(size - offset).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        match rustix::io::pread(&file, piece.get_mut(..left).unwrap_or_default(), offset) {
+            Ok(0) => break,
             Ok(bytes) => {
                 hasher.update(piece.get(..bytes).unwrap_or_default());
                 offset += bytes as u64;
@@ -56,6 +58,7 @@ pub fn of_file(file: impl AsFd, mut each: impl FnMut(usize)) -> Result<u128, Err
             Err(errno) => return Err(errno),
         }
     }
+    Ok(first_half(hasher.finalize().as_slice()))
 }
 
 fn first_half(digest: &[u8]) -> u128 {
@@ -139,8 +142,11 @@ mod tests {
         for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 5] {
             let content: Vec<u8> = (0..=250).cycle().take(length).collect();
             let mut read_bytes = 0;
-            let digest = of_file(&stamp(&content).0, |bytes| read_bytes += bytes).unwrap();
+            let (file, stamp) = stamp(&content);
+            let digest = of_file(&file, stamp.size(), |bytes| read_bytes += bytes).unwrap();
             assert_eq!((digest, read_bytes), (of(&content), length));
+            assert_eq!(of_file(&file, stamp.size() / 2, drop).unwrap(), of(&content[..length / 2]));
+            assert_eq!(of_file(&file, stamp.size() + 1, drop).unwrap(), of(&content));
         }
     }
 

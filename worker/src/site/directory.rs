@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use protocol::coding::{Coding, CodingSet};
+use protocol::coding::Coding;
 use protocol::http1::encode;
 use protocol::target::{self, RequestTarget};
 use protocol::{RequestHead, Status};
@@ -21,7 +21,7 @@ use super::fields::Paths;
 use super::heads::{Description, Origin, Role};
 use super::listing::{self, ENTRIES_MAX, Format, Formats, Listing, PAGE_ENTRIES, View};
 use super::locate::{Finding, Found, Located, NOT_FOUND};
-use super::making;
+use super::making::{self, Recipe};
 use super::opening::{OpenedFiles, Opener};
 use super::representation::Representation;
 use super::resolve::{Obstacle, Patience};
@@ -29,10 +29,11 @@ use super::resource::Resource;
 use super::{Asked, Site};
 use crate::clock::Clock;
 use crate::cold::Task;
+use crate::decision::{self, decided};
 
 /// What the keys of listings begin with, and no other key.
 const KEY_PREFIX: &[u8] = b"\0?";
-/// No directory has more pages of HTML. Who asks for one beyond gets the last.
+/// No directory has more pages of HTML.
 const PAGES_MAX: usize = ENTRIES_MAX.div_ceil(PAGE_ENTRIES);
 
 /// A directory that is to be listed, with all that a helper thread needs for it.
@@ -42,6 +43,8 @@ pub struct Enumeration {
     pub key: Box<[u8]>,
     /// The decoded path of the directory.
     pub path: Vec<u8>,
+    /// The decoded path that was asked for, which differs where a rule leads from it to the directory.
+    pub asked: Vec<u8>,
     /// Which part of it, in which order.
     pub view: View,
     /// For whom.
@@ -50,7 +53,7 @@ pub struct Enumeration {
     pub unix_s: i64,
     /// The root, and how what is below it is served.
     pub opener: Opener,
-    /// What the listing takes its memory from.
+    /// What it takes its memory from.
     pub allowance: Arc<Allowance>,
 }
 
@@ -59,16 +62,23 @@ impl Enumeration {
     ///
     /// # Errors
     /// The status to refuse the request with.
-    pub fn run(&self) -> Result<Representation, Status> {
+    pub fn run(&self) -> Result<OpenedFiles, Status> {
         let settings = self.opener.plan().listing.ok_or(Status::NotFound)?;
         let root = self.opener.root();
-        let listing = listing::produce(root, &self.path, &settings, self.view, self.format, self.unix_s)?;
+        let listing = listing::produce(root, self.paths(), &settings, self.view, self.format, self.unix_s)?;
         // Out of descriptors, or out of memory.
         self.represent(&listing, settings.formats).map_err(|_| Status::ServiceUnavailable)
     }
 
-    fn represent(&self, listing: &Listing, formats: Formats) -> io::Result<Representation> {
-        let share = self.allowance.take(listing.content.len() as u64).ok_or(io::ErrorKind::OutOfMemory)?;
+    fn paths(&self) -> Paths<'_> {
+        Paths { asked: &self.asked, found: &self.path }
+    }
+
+    fn represent(&self, listing: &Listing, formats: Formats) -> io::Result<OpenedFiles> {
+        let bytes = listing.content.len() as u64;
+        let share = self.allowance.take(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
+        let possible = making::worthwhile(self.opener.plan(), bytes, listing.media_type);
+        let fields = self.fields(formats);
         let mut file = making::file_in_memory()?;
         file.write_all(&listing.content)?;
         let file = making::sealed(file)?;
@@ -77,17 +87,24 @@ impl Enumeration {
             media_type: listing.media_type,
             coding: Coding::Identity,
             role: Role::Content,
-            varies: false,
-            fields: &self.fields(formats),
+            varies: !possible.is_empty(),
+            fields: &fields,
             origin: Origin::Written(&listing.validators),
             tags: &TagPolicy::Modification,
             listed: None,
             unix_s: self.unix_s,
         };
-        let listed = Representation::new(file, &stat, &description, true, Patience::MayWait)
+        let written = Representation::new(file, &stat, &description, true, Patience::MayWait)
             .map_err(|_| io::Error::other("what was written cannot be read"))?;
-        listed.count_against(share);
-        Ok(listed)
+        written.count_against(share);
+        let recipe = Recipe {
+            name: self.path.as_slice().into(),
+            media_type: listing.media_type.into(),
+            fields: fields.freeze(),
+            tags: TagPolicy::Modification,
+            written: Some(listing.validators),
+        };
+        Ok(OpenedFiles { representations: vec![written], possible, recipe: Some(recipe) })
     }
 
     fn fields(&self, formats: Formats) -> BytesMut {
@@ -102,22 +119,6 @@ impl Enumeration {
     }
 }
 
-/// What a listing's key stands for has one representation.
-fn only(resource: &Resource) -> Result<Located, Obstacle> {
-    let only = resource.get(Coding::Identity).map(Rc::clone);
-    only.map(Located::File).ok_or(Obstacle::Refused(Status::InternalServerError))
-}
-
-impl Finding {
-    fn listing(&self) -> Result<Located, Obstacle> {
-        match &self.found {
-            Ok(Found::Resource(resource)) => only(resource),
-            Ok(Found::Made(_) | Found::Unmade | Found::Directory) => Err(NOT_FOUND),
-            Err(status) => Err(Obstacle::Refused(*status)),
-        }
-    }
-}
-
 impl Site {
     /// The listing of a directory in which no index file was found.
     #[cold]
@@ -126,13 +127,14 @@ impl Site {
         settings: &listing::Settings,
         asked: &Asked<'_>,
     ) -> Result<Located, Obstacle> {
-        let (view, format) = self.name_listing(asked.head, settings)?;
-        if let Some(finding) = asked.findings.iter().rfind(|finding| *finding.key == *self.key) {
-            return finding.listing();
+        let (view, format, is_rewritten) = self.name_listing(asked.head, settings)?;
+        let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
+        if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
+            return located;
         }
         let now_ms = asked.clock.now_ms();
         if let Some(Hit::Fresh(resource)) = self.cache.get(&self.key, now_ms) {
-            return only(&resource);
+            return self.choose(&resource, asked);
         }
         if self.missing.has(&self.key, now_ms) {
             return Err(NOT_FOUND);
@@ -140,6 +142,7 @@ impl Site {
         let enumeration = Enumeration {
             key: self.key.as_slice().into(),
             path: self.path.clone(),
+            asked: if is_rewritten { self.routed.clone() } else { self.path.clone() },
             view,
             format,
             unix_s: asked.clock.unix_s(),
@@ -151,50 +154,67 @@ impl Site {
             return Err(Obstacle::Cold);
         }
         let listed = enumeration.run().map(Box::new);
-        self.admit_listed(enumeration, listed, asked.clock).listing()
+        let finding = self.admit_listed(enumeration, listed, asked.clock);
+        if let Ok(Found::Resource(resource)) = &finding.found
+            && decision::is_told()
+        {
+            decision::tell_coding(resource, &asked.head.fields);
+        }
+        self.locate_found(&finding, asked).unwrap_or(Err(NOT_FOUND))
     }
 
     /// Puts the path of the directory that is asked for into `self.path` and the key of what the client gets of it
-    /// into `self.key`, and tells what that is.
+    /// into `self.key`, and tells what that is, and whether a rule leads there: then `self.routed` was asked for.
     fn name_listing(
         &mut self,
         head: &RequestHead<'_>,
         settings: &listing::Settings,
-    ) -> Result<(View, Format), Obstacle> {
+    ) -> Result<(View, Format, bool), Obstacle> {
         let RequestTarget::Origin { path, query } = head.target else { return Err(NOT_FOUND) };
         let decoded = target::decode_path(path, &mut self.path).map_err(|_| NOT_FOUND)?;
-        if !decoded.is_directory || (decoded.is_hidden && !self.settings.hidden) {
+        // Links in it are relative, so it is the address that has to end in a slash, whatever that leads to.
+        if !decoded.is_directory {
+            return Err(NOT_FOUND);
+        }
+        let rewritten = self.rewrite(&decoded);
+        if rewritten.as_ref().unwrap_or(&decoded).is_hidden && !self.settings.hidden {
             return Err(NOT_FOUND);
         }
         let format = settings.formats.choose(&head.fields);
+        decided!("listing", "/{} as {format}", self.path.escape_ascii());
         let View { order, page } = View::from_query(query, settings.order);
         // An array has one page, and it is the same whichever was asked for.
-        let page = if format == Format::Json { 1 } else { page.min(PAGES_MAX) };
+        let page = if format == Format::Json { 1 } else { page };
+        if page > PAGES_MAX {
+            return Err(NOT_FOUND);
+        }
         self.trees.begin_key(&mut self.key);
         self.key.extend_from_slice(KEY_PREFIX);
         self.key.extend_from_slice(&[format as u8, order.column as u8, order.direction as u8]);
         self.key.extend_from_slice(&page.to_ne_bytes());
         self.key.extend_from_slice(&self.path);
-        Ok((View { order, page }, format))
+        if rewritten.is_some() {
+            // No path holds NUL.
+            self.key.push(0);
+            self.key.extend_from_slice(&self.routed);
+        }
+        Ok((View { order, page }, format, rewritten.is_some()))
     }
 
     /// Takes in what was listed elsewhere.
     pub fn admit_listed(
         &mut self,
         enumeration: Enumeration,
-        listed: Result<Box<Representation>, Status>,
+        listed: Result<Box<OpenedFiles>, Status>,
         clock: &Clock,
     ) -> Finding {
         let Enumeration { key, opener, .. } = enumeration;
         let is_current = self.trees.serve(opener.release());
-        let resource = |listed: Box<Representation>| {
-            let representations = vec![*listed];
-            Rc::new(Resource::new(OpenedFiles { representations, possible: CodingSet::EMPTY, recipe: None }))
-        };
-        let found = match listed.map(resource) {
+        let found = match listed.map(|listed| Rc::new(Resource::new(*listed))) {
             Ok(listed) if is_current => Ok(Found::Resource(self.keep_listing(&key, listed, clock.now_ms()))),
             Ok(listed) => Ok(Found::Resource(listed)),
             Err(status) => {
+                decided!("listing", "refused with {}", status.code());
                 if is_current {
                     self.drop_listing(&key, status, clock.now_ms());
                 }
@@ -269,6 +289,7 @@ mod tests {
         Enumeration {
             key: KEY.into(),
             path: path.to_vec(),
+            asked: path.to_vec(),
             view: View { order, page: 1 },
             format: Format::Html,
             unix_s: NOW_S,

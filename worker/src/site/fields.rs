@@ -9,6 +9,7 @@ use protocol::cors::Origins;
 use protocol::glob::Glob;
 use protocol::http1::encode;
 
+use super::digested::is_digested;
 use super::sharing;
 use crate::decision::decided;
 
@@ -89,7 +90,7 @@ impl FieldPolicy {
         if !self.has_rule(paths, "cache-control") {
             self.append_cache_control(paths.found, is_page, out);
         }
-        self.append_for_page(paths, out);
+        self.append_for_page(paths, false, out);
     }
 
     fn append_cache_control(&self, name: &[u8], is_page: bool, out: &mut BytesMut) {
@@ -112,8 +113,9 @@ impl FieldPolicy {
         encode::field(out, "Cache-Control", value.as_bytes());
     }
 
-    /// Adds the lines for a response that is no state of what was asked for: an error, a redirect.
-    pub fn append_for_page(&self, paths: &Paths<'_>, out: &mut BytesMut) {
+    /// Adds the lines for a response that is no state of what was asked for: an error, a redirect. How long an error
+    /// may be kept is not for the rules to say, which mean what is there when all is well.
+    pub fn append_for_page(&self, paths: &Paths<'_>, is_error: bool, out: &mut BytesMut) {
         if let Some(origins) = self.sharing.as_ref().filter(|_| !self.has_rule(paths, sharing::ALLOW_ORIGIN))
         {
             sharing::append_always(origins, out);
@@ -124,7 +126,7 @@ impl FieldPolicy {
                 encode::field(out, name, value.as_bytes());
             }
         }
-        for rule in self.rules_for(paths) {
+        for rule in self.lasting_rules_for(paths).filter(|rule| !is_error || !is_about_keeping(&rule.name)) {
             let paths = if rule.paths.is_some() { "paths like this" } else { "all paths" };
             decided!("field", "{}: {}, by a rule for {paths}", rule.name, rule.value);
             encode::field(out, &rule.name, rule.value.as_bytes());
@@ -135,9 +137,32 @@ impl FieldPolicy {
         self.rules.iter().filter(|rule| rule.paths.as_ref().is_none_or(|glob| paths.are_matched_by(glob)))
     }
 
+    /// Of rules about a field that a response has once, only the last.
+    fn lasting_rules_for(&self, paths: &Paths<'_>) -> impl Iterator<Item = &FieldRule> {
+        self.rules_for(paths)
+            .enumerate()
+            .filter(|(at, rule)| {
+                let mut later = self.rules_for(paths).skip(at + 1);
+                may_be_repeated(&rule.name) || !later.any(|other| other.name.eq_ignore_ascii_case(&rule.name))
+            })
+            .map(|(_, rule)| rule)
+    }
+
     fn has_rule(&self, paths: &Paths<'_>, name: &str) -> bool {
         self.rules_for(paths).any(|rule| rule.name.eq_ignore_ascii_case(name))
     }
+}
+
+/// Fields of which each line adds to the others. Of any other, browsers and caches take one or join what contradicts.
+fn may_be_repeated(name: &str) -> bool {
+    ["Link", "Server-Timing", "Set-Cookie", "Vary"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether a field says how long a response may be kept: `Cache-Control` and those for certain caches (RFC 9213), such
+/// as `CDN-Cache-Control`.
+fn is_about_keeping(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("cache-control") || ["age", "expires", "surrogate-control"].contains(&name.as_str())
 }
 
 /// What a rule may be about: `docs` is also `docs/index.html`.
@@ -163,98 +188,9 @@ fn extension(name: &[u8]) -> &[u8] {
     name.rsplit(|&byte| byte == b'.').next().unwrap_or_default()
 }
 
-/// What bundlers put a digest into the names of.
-const DIGESTED: [&[u8]; 20] = [
-    b"js", b"mjs", b"css", b"map", b"wasm", b"json", b"woff", b"woff2", b"ttf", b"otf", b"svg", b"png",
-    b"jpg", b"jpeg", b"gif", b"webp", b"avif", b"ico", b"mp4", b"webm",
-];
-
-/// Characters of a digest: in hexadecimal at least so many, in any other alphabet exactly.
-const DIGEST_BYTES: usize = 8;
-
-/// Whether a name holds a digest of the content, so that other content has another name: `app.3f2a9c1b.js`,
-/// `index-BHkq2d9x.css`. A word must not be taken for one, since a year is long; a digest may be overlooked.
-#[must_use]
-pub fn is_digested(name: &[u8]) -> bool {
-    let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let is_immutable_folder = name.split(|&byte| byte == b'/').rev().skip(1).any(|part| part == b"immutable");
-    let mut parts = file.split(|&byte| byte == b'.');
-    let first = parts.next().unwrap_or_default();
-    let rest: Vec<&[u8]> = parts.collect();
-    let Some((last, middle)) = rest.split_last() else { return false };
-    DIGESTED.contains(last)
-        && (is_immutable_folder || middle.iter().any(|part| is_digest(part)) || ends_in_digest(first))
-}
-
-/// `name-DIGEST`, `name_DIGEST`, or nothing but a digest.
-fn ends_in_digest(stem: &[u8]) -> bool {
-    // A digest in base64 may itself hold a dash, so no cut is sure to be the right one: any will do.
-    (0..stem.len())
-        .filter(|&at| at == 0 || matches!(stem.get(at - 1), Some(b'-' | b'_')))
-        .any(|at| stem.get(at..).is_some_and(is_digest))
-}
-
-/// Hexadecimal that is more than a word and a number, `cafe2024`; or a mix of digits and letters that no word has.
-fn is_digest(text: &[u8]) -> bool {
-    let is_hex = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex && text.len() >= DIGEST_BYTES {
-        let is_digit = |byte: &u8| byte.is_ascii_digit();
-        return text.chunk_by(|one, next| is_digit(one) == is_digit(next)).count() > 2;
-    }
-    let class = |byte: &u8| match byte {
-        b'0'..=b'9' => 0,
-        b'a'..=b'z' => 1,
-        b'A'..=b'Z' => 2,
-        _ => 3,
-    };
-    // In base64 for addresses, the dash and the underscore are digits, too; between words they say nothing.
-    let classes: Vec<u8> = text.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(class).collect();
-    let switches = classes.windows(2).filter(|pair| pair.first() != pair.last()).count();
-    text.len() == DIGEST_BYTES
-        && !classes.contains(&3)
-        && classes.contains(&0)
-        && switches * 2 >= DIGEST_BYTES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digests_are_told_from_words() {
-        let table: [(&str, bool); 27] = [
-            ("app.3f2a9c1b.js", true),
-            ("assets/index-BHkq2d9x.css", true),
-            ("index-C-0a_9Kz.js", true),
-            ("main.1b2c3d4e5f60718293a4.chunk.js", true),
-            ("3f2a9c1b7d.woff2", true),
-            ("chunk-5XQ3GZ2B.js", true),
-            ("a-b-c1-d2.js", false),
-            ("lib-x86_64-v.js", false),
-            ("_app/immutable/entry/start.js", true),
-            ("logo.8c7dd922ad47494fc02c388e12c00eac.svg", true),
-            ("app.js", false),
-            ("jquery-3.7.1.min.js", false),
-            ("report-20240101.png", false),
-            ("deadbeef.js", false),
-            ("cafe2024.jpg", false),
-            ("logo-1980decade.svg", false),
-            ("photo-facade.png", false),
-            ("my-Version2.js", false),
-            ("component-settings2.js", false),
-            ("IMG_20240101_123456.jpg", false),
-            ("bootstrap.bundle.min.css", false),
-            ("index-3f2a9c1b.html", false),
-            ("paper-3f2a9c1b.pdf", false),
-            ("Screenshot-2024.png", false),
-            ("iPhone15Pro-Max.jpg", false),
-            ("MaterialIcons-Regular.woff2", false),
-            ("", false),
-        ];
-        for (name, expected) in table {
-            assert_eq!(is_digested(name.as_bytes()), expected, "{name}");
-        }
-    }
 
     fn lines(policy: &FieldPolicy, path: &str) -> String {
         let mut out = BytesMut::new();

@@ -116,7 +116,7 @@ impl Description<'_> {
         let version = match self.origin {
             Origin::Found => stamp,
             Origin::Made(version) => version,
-            Origin::Written(validators) => return *validators,
+            Origin::Written(validators) => return self.in_coding(*validators),
         };
         let (modified_s, modified_ns) = version.modified();
         let tag = match self.tags {
@@ -126,12 +126,16 @@ impl Description<'_> {
             TagPolicy::Content(_) => digest.map(EntityTag::from_digest),
             TagPolicy::Off => None,
         };
-        Validators {
-            entity_tag: tag.map(|tag| tag.in_coding(self.coding)),
+        self.in_coding(Validators {
+            entity_tag: tag,
             // Never later than Date (RFC 9110 §8.8.2.1).
             last_modified_s: modified_s.min(self.unix_s),
             is_date_strong: modified_s.saturating_add(SETTLED_AFTER_S) <= self.unix_s,
-        }
+        })
+    }
+
+    fn in_coding(&self, validators: Validators) -> Validators {
+        Validators { entity_tag: validators.entity_tag.map(|tag| tag.in_coding(self.coding)), ..validators }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A listing is produced anew from the file system each time, and reading a directory may wait for a disk, so
 //! this belongs on helper threads and never on a loop. It shows nothing that a request would not be answered
-//! with: only regular files and directories, links only where they may be followed, names that start with a dot
-//! only if they are served.
+//! with: only regular files that the server may read and directories that it may enter, links only where they may be
+//! followed, names that start with a dot only if they are served.
 //!
 //! **How much.** At most `entries_max` entries are read, which bounds the memory: of more, those whose names come
 //! first by their bytes. HTML is divided into pages of [`PAGE_ENTRIES`], since a browser takes seconds to lay out
@@ -25,10 +25,13 @@ mod style;
 mod text;
 mod view;
 
+use std::fmt;
+
 use protocol::validator::{EntityTag, Validators};
 use protocol::{Fields, Status, accept, date};
 use sha2::{Digest, Sha256};
 
+use super::fields::Paths;
 use super::resolve::Root;
 pub use order::{Column, Direction, Order};
 pub use style::content_security_policy;
@@ -48,6 +51,15 @@ pub enum Format {
     Html,
     /// For programs: an array of objects.
     Json,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Html => "HTML",
+            Self::Json => "JSON",
+        })
+    }
 }
 
 /// Which formats there are.
@@ -97,23 +109,29 @@ pub struct Listing {
     pub validators: Validators,
 }
 
-/// Lists the directory that `path`, decoded and relative to the root, names; `unix_s` is the time now. May wait.
+/// Lists the directory that was found, to people under the path that they asked for; `unix_s` is the time now. May
+/// wait.
 ///
 /// # Errors
 /// The status to refuse the request with. 403 for a directory that may not be read, or has more entries than JSON
-/// may have.
+/// may have; 404 also for a page beyond the last.
 pub fn produce(
     root: &Root,
-    path: &[u8],
+    paths: Paths<'_>,
     settings: &Settings,
     view: View,
     format: Format,
     unix_s: i64,
 ) -> Result<Listing, Status> {
-    let mut directory = entries::read(root, path, settings, format == Format::Html)?;
+    let mut directory = entries::read(root, paths.found, settings, format == Format::Html)?;
+    if view.page > directory.entries.len().div_ceil(PAGE_ENTRIES).max(1) {
+        return Err(Status::NotFound);
+    }
     directory.entries.sort_unstable_by(|one, other| view.order.compare(one, other));
     let (content, media_type) = match format {
-        Format::Html => (html::page(&directory, path, view, settings.order), "text/html; charset=utf-8"),
+        Format::Html => {
+            (html::page(&directory, paths.asked, view, settings.order), "text/html; charset=utf-8")
+        }
         Format::Json => (json::array(&directory.entries), "application/json"),
     };
     Ok(Listing { validators: validators(&content, directory.changed_s, unix_s), content, media_type })
@@ -148,7 +166,7 @@ mod tests {
         let formats = Formats::Only(format);
         let settings = Settings { formats, hidden: false, order: BY_NAME, entries_max };
         let view = View::from_query(Some(query), BY_NAME);
-        produce(&root, b"", &settings, view, format, FAR_FUTURE_S)
+        produce(&root, Paths { asked: b"", found: b"" }, &settings, view, format, FAR_FUTURE_S)
     }
 
     fn text(listing: &Listing) -> &str {

@@ -10,6 +10,7 @@ use protocol::{Status, accept};
 
 use super::cache::Hit;
 use super::making::{Making, Unmade};
+use super::manifest::is_manifest;
 use super::opening::{Opened, Opening, Wanted};
 use super::release::Release;
 use super::representation::Representation;
@@ -19,6 +20,7 @@ use super::{Asked, Site};
 use crate::clock::Clock;
 use crate::cold::Task;
 use crate::decision::{self, decided};
+use crate::throttle;
 
 /// What a helper found out, under the key that it was asked for by.
 #[derive(Clone, Debug)]
@@ -85,13 +87,24 @@ impl Site {
         {
             return located;
         }
-        if decoded.is_hidden && !self.settings.hidden {
-            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
+        if decoded.is_hidden && self.hides() {
             return Err(NOT_FOUND);
         }
         self.make_key(raw, &decoded);
         let wanted = if decoded.is_directory { Wanted::Directory } else { Wanted::File };
         self.locate_by_key(wanted, asked)
+    }
+
+    /// Whether `self.path`, in which a name starts with a dot, is not to be found. A manifest never is: it names files
+    /// that may be nobody's business.
+    pub(super) fn hides(&self) -> bool {
+        let is_manifest = is_manifest(&self.path);
+        if is_manifest {
+            decided!("hidden", "the manifest is not served");
+        } else if !self.settings.hidden {
+            decided!("hidden", "{}: a name in it starts with a dot", self.path.escape_ascii());
+        }
+        is_manifest || !self.settings.hidden
     }
 
     /// Where a path that names no file leads all the same: a directory may be listed, and an application that draws
@@ -103,21 +116,18 @@ impl Site {
                 located => return located,
             }
         }
-        let Some(file) = self
-            .settings
-            .spa
-            .as_ref()
-            .filter(|_| accept::is_navigation(asked.head.method, &asked.head.fields))
-        else {
+        let Some(file) = &self.settings.spa else { return Err(NOT_FOUND) };
+        if !accept::is_navigation(asked.head.method, &asked.head.fields) {
+            decided!("application", "not for this: nobody navigates");
             return Err(NOT_FOUND);
-        };
+        }
         decided!("application", "somebody navigates to what is not there: {file}");
         self.path.clear();
         self.path.extend_from_slice(file.as_bytes());
         self.trees.begin_key(&mut self.key);
-        self.key.extend_from_slice(b"\0/");
+        self.key.extend_from_slice(b"\0~");
         self.key.extend_from_slice(file.as_bytes());
-        self.locate_by_key(Wanted::File, asked)
+        self.locate_by_key(Wanted::Application, asked)
     }
 
     /// What is at `self.path`, which is kept under `self.key`.
@@ -164,7 +174,11 @@ impl Site {
     }
 
     /// What somebody who may wait has found out for this very request, whatever the cache has made of it.
-    fn locate_found(&mut self, finding: &Finding, asked: &Asked<'_>) -> Option<Result<Located, Obstacle>> {
+    pub(super) fn locate_found(
+        &mut self,
+        finding: &Finding,
+        asked: &Asked<'_>,
+    ) -> Option<Result<Located, Obstacle>> {
         Some(match &finding.found {
             Ok(Found::Resource(resource)) => self.choose(resource, asked),
             Ok(Found::Made(representation)) => Ok(Located::File(Rc::clone(representation))),
@@ -176,10 +190,12 @@ impl Site {
     }
 
     /// The representation that suits the client.
-    fn choose(&mut self, resource: &Rc<Resource>, asked: &Asked<'_>) -> Result<Located, Obstacle> {
+    pub(super) fn choose(&mut self, resource: &Rc<Resource>, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         match resource.choose(&asked.head.fields) {
             Offer::Representation(representation) => Ok(Located::File(representation)),
-            Offer::Nothing => Err(Obstacle::Refused(Status::NotAcceptable)),
+            // The file itself is always on offer, unless it cannot be had of what lies there: that is broken, and no
+            // fault of the client's, whom another answer than to the first who asked would tell nothing more.
+            Offer::Nothing => Err(Obstacle::Refused(Status::InternalServerError)),
             Offer::Make(coding) => self.make(resource, coding, asked),
         }
     }
@@ -210,11 +226,17 @@ impl Site {
     /// can get nothing else.
     fn go_without(&mut self, making: &Making, unmade: &Unmade) -> Status {
         match unmade {
-            Unmade::Never(_) => {
+            Unmade::Never(error) => {
+                let (name, to) = (making.recipe.name.escape_ascii(), making.to.token());
+                tracing::warn!(%name, to, %error, "cannot code or decode a file that is served");
+                decided!("coding", "{to} cannot be made: {error}");
                 self.cache.renounce(making);
                 Status::InternalServerError
             }
-            Unmade::NotNow(_) => Status::ServiceUnavailable,
+            Unmade::NotNow(error) => {
+                throttle::FILES.error(error, "cannot code or decode a file for now");
+                Status::ServiceUnavailable
+            }
         }
     }
 

@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::coding::Coding;
+use protocol::coding::{Coding, CodingSet};
+use protocol::validator::Validators;
 use rustix::fs::{MemfdFlags, SealFlags};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -18,15 +19,16 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use super::allowance::{Allowance, Share};
 use super::digest::TagPolicy;
 use super::heads::{Description, Origin, Role};
+use super::plan::Plan;
 use super::representation::Representation;
 use super::resolve::Patience;
 use super::stamp::Stamp;
 use crate::cold::SharedFile;
 
 /// Shorter content is not worth coding: with the fields that say so, nothing is won.
-pub const CODED_BYTES_MIN: u64 = 1 << 10;
+const CODED_BYTES_MIN: u64 = 1 << 10;
 /// Longer content takes too long to be coded while somebody waits for it.
-pub const CODED_BYTES_MAX: u64 = 8 << 20;
+const CODED_BYTES_MAX: u64 = 8 << 20;
 /// Most bytes that content may have once it is decoded: a few bytes can stand for any number.
 const DECODED_BYTES_MAX: u64 = 64 << 20;
 /// What the content that clients still hold may take, beside that which is cached.
@@ -48,6 +50,8 @@ pub struct Recipe {
     pub fields: Bytes,
     /// What entity tags are made of.
     pub tags: TagPolicy,
+    /// What the server knows of content that it wrote itself.
+    pub written: Option<Validators>,
 }
 
 /// A representation that is to be made.
@@ -155,7 +159,7 @@ impl Making {
             role: Role::Content,
             varies: true,
             fields: &self.recipe.fields,
-            origin: Origin::Made(self.stamp),
+            origin: self.recipe.written.as_ref().map_or(Origin::Made(self.stamp), Origin::Written),
             tags: &self.recipe.tags,
             listed: None,
             unix_s: self.unix_s,
@@ -193,7 +197,7 @@ impl Read for Source<'_> {
 }
 
 /// Decodes all frames of a zstd stream, one behind the other, and passes over those that hold no content (RFC 8878
-/// §3.1): the decoder itself knows of one.
+/// §3.1): the decoder itself knows of one, and leaves it to others to compare its checksum.
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -223,12 +227,20 @@ impl<R: BufRead> ZstdFrames<R> {
         }
         Ok(false)
     }
+
+    /// Compares the checksum of a frame of which all was read, if it has one, with that of what came out.
+    fn check_frame(&self) -> io::Result<()> {
+        let Some(promised) = self.decoder.get_checksum_from_data() else { return Ok(()) };
+        let is_right = self.decoder.get_calculated_checksum() == Some(promised);
+        if is_right { Ok(()) } else { Err(io::Error::other("its checksum is wrong")) }
+    }
 }
 
 impl<R: BufRead> Read for ZstdFrames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.decoder.can_collect() == 0 {
             if self.decoder.is_finished() {
+                self.check_frame()?;
                 if !self.begin_frame()? {
                     return Ok(0);
                 }
@@ -268,11 +280,21 @@ impl<W: Write> Write for Bounded<W> {
     }
 }
 
+/// The codings that are made of so much content of that type: none if it is not worth it, or nobody wants any.
+#[must_use]
+pub fn worthwhile(plan: &Plan, bytes: u64, media_type: &str) -> CodingSet {
+    let is_worth_it =
+        plan.compress && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes) && is_compressible(media_type);
+    if is_worth_it { CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip) } else { CodingSet::EMPTY }
+}
+
 /// Whether content of this type gets smaller when it is coded: text in any form, and a few binary ones that nobody
 /// has compressed yet.
 #[must_use]
 pub fn is_compressible(media_type: &str) -> bool {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 14] = [
+        "application/javascript",
+        "application/x-javascript",
         "application/json",
         "application/ld+json",
         "application/manifest+json",
@@ -314,6 +336,7 @@ mod tests {
             media_type: "text/javascript".into(),
             fields: Bytes::new(),
             tags: TagPolicy::default(),
+            written: None,
         }
     }
 
@@ -380,6 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn one_wrong_bit_is_seen_by_the_checksum() {
+        // Noise does not get smaller, so it stands in the frame as it is: only the checksum can tell.
+        let noise: Vec<u8> =
+            (1..20_000_u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
+        let mut zstd =
+            ruzstd::encoding::compress_to_vec(&*noise, ruzstd::encoding::CompressionLevel::Fastest);
+        assert!(make(&zstd, Coding::Zstd, Coding::Identity).unwrap() == noise);
+        let place = zstd.len() / 2;
+        for places in [vec![place], vec![zstd.len() - 1], vec![place, place]] {
+            let is_right = places.len() == 2;
+            places.iter().for_each(|&place| zstd[place] ^= 1);
+            let decoded = make(&zstd, Coding::Zstd, Coding::Identity);
+            assert_eq!(decoded.map_err(|error| error.to_string()).is_ok(), is_right, "{places:?}");
+            places.iter().for_each(|&place| zstd[place] ^= 1);
+        }
+    }
+
+    #[test]
     fn a_source_that_is_another_version_is_refused() {
         let (source, _) = stored(b"one");
         let (_other, stamp) = stored(b"other");
@@ -406,8 +447,13 @@ mod tests {
 
     #[test]
     fn text_is_worth_coding_and_pictures_are_not() {
-        for media_type in ["text/css; charset=utf-8", "image/svg+xml", "application/json", "application/wasm"]
-        {
+        for media_type in [
+            "text/css; charset=utf-8",
+            "image/svg+xml",
+            "application/json",
+            "application/wasm",
+            "application/javascript",
+        ] {
             assert!(is_compressible(media_type), "{media_type}");
         }
         for media_type in

@@ -22,6 +22,12 @@ use super::stamp::Stamp;
 
 /// The name of a manifest, at the root of what it is about.
 pub const NAME: &str = ".oneloop-manifest";
+/// Whether that path, relative to the root, is one of a manifest's: itself, or one that is being written.
+#[must_use]
+pub fn is_manifest(path: &[u8]) -> bool {
+    path.starts_with(NAME.as_bytes())
+}
+
 const FIRST_LINE: &[u8] = b"oneloop manifest 1";
 /// Digits of a digest.
 const DIGEST_BYTES: usize = 32;

@@ -2,19 +2,20 @@
 //! may have to be gone by a helper thread. Everything in here can be sent to one.
 
 use std::ffi::CStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use protocol::Status;
 use protocol::coding::{Coding, CodingSet};
+use protocol::http1::encode;
+use protocol::{Status, accept};
 use rustix::fs::Stat;
 
 use super::digest::TagPolicy;
-use super::fields::{Paths, is_digested};
+use super::digested::is_digested;
+use super::fields::Paths;
 use super::heads::{Description, Origin, Role};
-use super::making::{CODED_BYTES_MAX, CODED_BYTES_MIN, Recipe, is_compressible};
+use super::making::{self, Recipe};
 use super::manifest::Listed;
 use super::plan::Plan;
 use super::release::Release;
@@ -22,6 +23,8 @@ use super::representation::Representation;
 use super::residency;
 use super::resolve::{Found, Obstacle, Patience, Root};
 use super::resource::Resource;
+pub use super::wanted::Wanted;
+use crate::cold::Helpers;
 use crate::decision::decided;
 
 /// What was opened.
@@ -35,27 +38,6 @@ pub enum Opened {
     Directory,
 }
 
-/// What a path is to name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// A file.
-    File,
-    /// A directory with an index file.
-    Directory,
-    /// A file with the page of an error.
-    ErrorPage,
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "a file",
-            Self::Directory => "a directory",
-            Self::ErrorPage => "the page of an error",
-        })
-    }
-}
-
 /// The representations of a resource, as far as they were found.
 #[derive(Debug)]
 pub struct OpenedFiles {
@@ -65,6 +47,13 @@ pub struct OpenedFiles {
     pub possible: CodingSet,
     /// How, if there are any.
     pub recipe: Option<Recipe>,
+}
+
+impl OpenedFiles {
+    /// Lets helpers close what takes its time to be closed.
+    pub fn leave_closing_to(&mut self, helpers: &Arc<Helpers>) {
+        self.representations.iter_mut().for_each(|representation| representation.leave_closing_to(helpers));
+    }
 }
 
 /// Opens what is in a release. Cheap to clone.
@@ -148,6 +137,7 @@ impl Opener {
         if wanted != Wanted::File || !is_digested(path) {
             return opened;
         }
+        decided!("release", "not in this one: looked for in the one before");
         let previous = Self::new(Arc::clone(previous), Arc::clone(&self.plan));
         previous.open(path, wanted, known, unix_s, patience)
     }
@@ -162,9 +152,9 @@ impl Opener {
         patience: Patience,
     ) -> Result<Opened, Obstacle> {
         let asked_bytes = path.len();
-        let is_directory = wanted == Wanted::Directory;
-        match self.find(path, is_directory, patience)? {
-            Named::Directory if is_directory => Err(NOT_FOUND),
+        match self.find(path, wanted, patience)? {
+            // Only who asks for a file can be sent to the directory of its name.
+            Named::Directory if wanted != Wanted::File => Err(NOT_FOUND),
             Named::Directory => Ok(Opened::Directory),
             Named::Files(files) if known.is_some_and(|known| files.are_those_of(known)) => {
                 Ok(Opened::Unchanged)
@@ -179,18 +169,19 @@ impl Opener {
     /// What responses with the file at `path` say besides. It was asked for by that many bytes of the path.
     fn fields(&self, path: &[u8], asked_bytes: usize, wanted: Wanted) -> BytesMut {
         let mut lines = BytesMut::new();
-        if self.plan.fields.is_empty() {
-            return lines;
+        if wanted == Wanted::Application {
+            encode::field(&mut lines, "Vary", accept::NAVIGATION_FIELDS.as_bytes());
         }
-        let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
-        match wanted {
-            Wanted::ErrorPage => self.plan.fields.append_for_page(&paths, &mut lines),
-            Wanted::File | Wanted::Directory => self.plan.fields.append_for_file(&paths, &mut lines),
+        // Those of an error are about the path that was asked for, which is another one each time.
+        if !self.plan.fields.is_empty() && wanted != Wanted::ErrorPage {
+            let paths = Paths { asked: path.get(..asked_bytes).unwrap_or_default(), found: path };
+            self.plan.fields.append_for_file(&paths, &mut lines);
         }
         lines
     }
 
-    fn find(&self, path: &mut Vec<u8>, is_directory: bool, patience: Patience) -> Result<Named, Obstacle> {
+    fn find(&self, path: &mut Vec<u8>, wanted: Wanted, patience: Patience) -> Result<Named, Obstacle> {
+        let is_directory = wanted == Wanted::Directory;
         match self.root().only() {
             Some(only) if path.is_empty() => {
                 path.extend_from_slice(only);
@@ -199,7 +190,8 @@ impl Opener {
             Some(only) if is_directory || path != only => Err(NOT_FOUND),
             Some(_) => self.look_up(path, CodingSet::EMPTY, patience),
             None if is_directory => self.find_index(path, patience),
-            None => self.find_file(path, patience),
+            None if wanted == Wanted::File => self.find_file(path, patience),
+            None => self.look_up(path, self.plan.precompressed, patience),
         }
     }
 
@@ -319,6 +311,7 @@ impl Opener {
             media_type: media_type.into(),
             fields: Bytes::copy_from_slice(fields),
             tags: self.plan.tags.clone(),
+            written: None,
         };
         Ok(OpenedFiles {
             representations: files.0.into_iter().map(represent).collect::<Result<_, _>>()?,
@@ -340,12 +333,8 @@ impl Opener {
         let itself = files.0.iter().find(|(coding, ..)| *coding == Coding::Identity);
         let Some((_, _, stat)) = itself else { return CodingSet::IDENTITY };
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
-        let is_worth_it = self.plan.compress
-            && (CODED_BYTES_MIN..=CODED_BYTES_MAX).contains(&bytes)
-            && is_compressible(media_type);
-        let made = CodingSet::EMPTY.with(Coding::Brotli).with(Coding::Gzip);
-        let made = if is_worth_it { made } else { CodingSet::EMPTY };
-        made.iter()
+        making::worthwhile(&self.plan, bytes, media_type)
+            .iter()
             .filter(|&coding| files.0.iter().all(|(found, ..)| *found != coding))
             .fold(CodingSet::EMPTY, CodingSet::with)
     }

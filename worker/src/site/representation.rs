@@ -349,7 +349,7 @@ fn digest_of(
     }
     let digest = match memory {
         Some(content) => digest::of(content),
-        None => digest::of_file(file, |_| ()).map_err(read_failure)?,
+        None => digest::of_file(file, stamp.size(), |_| ()).map_err(read_failure)?,
     };
     if memory.is_none() && ask(file, residency)? != stamp {
         return Ok(None);

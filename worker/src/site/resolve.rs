@@ -9,6 +9,7 @@
 //! Whatever that leaves open, a helper thread settles with [`Patience::MayWait`].
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use protocol::Status;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::manifest::Manifest;
 use super::residency;
 use crate::decision::decided;
+use crate::overload;
 use crate::settings::Symlinks;
 
 /// How often a path is tried when a rename or a mount elsewhere keeps the kernel from being sure (openat2(2), EAGAIN).
@@ -157,10 +159,25 @@ impl Root {
             }
             Err(errno) => return Err(errno.into()),
         }
+        root.probe()?;
         // Linux before 5.12 does not know RESOLVE_CACHED; helpers open everything then.
         let cached = root.open_beneath(c".", AS_DIRECTORY, Patience::Never);
         root.opens_from_cache &= !matches!(cached, Err(Errno::INVAL));
         Ok(root)
+    }
+
+    /// To open as `PATH` is not to read. Files whose modes let us read them can be kept from us all the same, by what
+    /// confines this process: then every request would be refused.
+    fn probe(&self) -> io::Result<()> {
+        let (path, flags) = match &self.only {
+            Some(only) => (&*only.target, AS_FILE),
+            None => (c".", AS_LIST),
+        };
+        let may = || rustix::fs::accessat(&self.directory, path, Access::READ_OK, AtFlags::EACCESS).is_ok();
+        match rustix::fs::openat(&self.directory, path, flags, Mode::empty()) {
+            Err(Errno::ACCESS) if may() => Err(io::Error::new(io::ErrorKind::PermissionDenied, Confined)),
+            _ => Ok(()),
+        }
     }
 
     /// Where it lies.
@@ -292,6 +309,21 @@ impl Root {
     }
 }
 
+/// Why a root cannot be read although its modes allow it.
+#[derive(Debug)]
+struct Confined;
+
+impl fmt::Display for Confined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "it lies where the sandbox lets nothing be read; start with --sandbox-allow DIR, which names a directory \
+             above it",
+        )
+    }
+}
+
+impl std::error::Error for Confined {}
+
 /// What was opened, in words.
 fn description(stat: &Stat) -> String {
     match FileType::from_raw_mode(stat.st_mode) {
@@ -310,12 +342,17 @@ impl Only {
     }
 }
 
-/// The status for an open that failed. Only what says something about *us* is a 5xx.
+/// The status for an open that failed. Only what says something about *us* is a 5xx; connections make room for those
+/// who come again after a shortage.
 #[must_use]
 pub fn refusal(errno: Errno) -> Status {
     match errno {
         Errno::ACCESS | Errno::PERM => Status::Forbidden,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Status::ServiceUnavailable,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => {
+            overload::note_shortage();
+            Status::ServiceUnavailable
+        }
+        Errno::AGAIN => Status::ServiceUnavailable,
         Errno::IO => Status::InternalServerError,
         _ => Status::NotFound,
     }

@@ -37,7 +37,7 @@ pub enum Offer {
     Representation(Rc<Representation>),
     /// This coding, which is to be made first.
     Make(Coding),
-    /// Nothing: it takes none of what there is.
+    /// Nothing: it takes none of what is there, and what it takes cannot be made of that.
     Nothing,
 }
 

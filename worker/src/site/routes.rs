@@ -15,6 +15,7 @@ use super::locate::{Located, NOT_FOUND};
 use super::opening::Wanted;
 use super::resolve::Obstacle;
 use super::{Asked, Site};
+use crate::decision::decided;
 
 /// A rule that sends the client elsewhere.
 #[derive(Clone, Debug)]
@@ -42,7 +43,11 @@ impl Routes {
     }
 
     fn rewrite(&self, path: &[u8], is_directory: bool, out: &mut Vec<u8>) -> Option<DecodedPath> {
-        self.rewrites.iter().find_map(|rule| rule.rewrite(path, is_directory, out))
+        self.rewrites.iter().find_map(|rule| {
+            let rewritten = rule.rewrite(path, is_directory, out)?;
+            decided!("rewrite", "{rule} leads to /{}", out.escape_ascii());
+            Some(rewritten)
+        })
     }
 }
 
@@ -54,7 +59,10 @@ impl Site {
         let RequestTarget::Origin { query, .. } = target else { return None };
         let (path, location) = (&self.path, &mut self.extras.location);
         self.settings.plan.routes.redirects.iter().find_map(|redirect| {
-            redirect.rule.location(path, decoded.is_directory, query, location).map(|_| redirect.status)
+            let location = redirect.rule.location(path, decoded.is_directory, query, location)?;
+            let (rule, code) = (&redirect.rule, redirect.status.code());
+            decided!("redirect", "{rule} sends the client to {} with {code}", location.escape_ascii());
+            Some(redirect.status)
         })
     }
 
@@ -68,15 +76,22 @@ impl Site {
         if let Some(status) = self.redirect(decoded, asked.head.target) {
             return Some(Ok(Located::Elsewhere(status)));
         }
+        let rewritten = self.rewrite(decoded)?;
+        Some(self.locate_rewritten(&rewritten, asked))
+    }
+
+    /// Puts where a rewrite leads from `self.path` in its place, and what was asked for into `self.routed`. None, and
+    /// nothing is done, if no rewrite is about it.
+    pub(super) fn rewrite(&mut self, decoded: &DecodedPath) -> Option<DecodedPath> {
         let routes = &self.settings.plan.routes;
         let rewritten = routes.rewrite(&self.path, decoded.is_directory, &mut self.routed)?;
         mem::swap(&mut self.path, &mut self.routed);
-        Some(self.locate_rewritten(&rewritten, asked))
+        Some(rewritten)
     }
 
     /// What is at `self.path`, though `self.routed` was asked for.
     fn locate_rewritten(&mut self, rewritten: &DecodedPath, asked: &Asked<'_>) -> Result<Located, Obstacle> {
-        if rewritten.is_hidden && !self.settings.hidden {
+        if rewritten.is_hidden && self.hides() {
             return Err(NOT_FOUND);
         }
         if rewritten.is_directory {
@@ -90,10 +105,15 @@ impl Site {
         }
         // A redirect to where the slash is lost again would never end.
         let routes = &self.settings.plan.routes;
-        let with_slash = routes.rewrite(&self.routed, true, &mut self.key);
+        let (routed, key) = (&self.routed, &mut self.key);
+        let with_slash = routes.rewrites.iter().find_map(|rule| rule.rewrite(routed, true, key));
         if with_slash.is_some_and(|with_slash| with_slash.is_directory) {
             return Ok(Located::Directory);
         }
+        decided!(
+            "rewrite",
+            "a directory, answered with its index file: the slash of a redirect would be lost"
+        );
         // The names that were tried have to go.
         self.path.truncate(self.path_bytes);
         self.make_rewritten_key(true);

@@ -9,6 +9,8 @@ use protocol::cors::{self, Grant, Origins};
 use protocol::http1::encode;
 use protocol::method::ALLOW;
 
+use crate::decision::decided;
+
 /// The name of the field that says who may read.
 pub(super) const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
 /// What a script may look at besides what it always may.
@@ -29,11 +31,16 @@ pub(super) fn append_always(origins: &Origins, out: &mut BytesMut) {
 
 /// Adds what depends on who asks, and for what.
 pub(super) fn append_late(origins: &Origins, head: &RequestHead<'_>, out: &mut BytesMut) {
-    let Some(grant) = origins.grant(&head.fields) else { return };
+    let Some(grant) = origins.grant(&head.fields) else {
+        decided!("origin", "nothing is granted: none was sent, or another than those that may read");
+        return;
+    };
+    decided!("origin", "the scripts of {} may read the answer", grant.as_str());
     if grant != Grant::Any {
         append_grant(&grant, out);
     }
-    if cors::preflight(head).is_some() {
+    if cors::is_preflight(head) {
+        decided!("origin", "a preflight, which is told what may be sent");
         encode::field(out, "Access-Control-Allow-Methods", ALLOW.as_bytes());
         encode::field(out, "Access-Control-Allow-Headers", ALLOWED_FIELDS);
         encode::field_number(out, "Access-Control-Max-Age", PREFLIGHT_MAX_AGE_S);

@@ -4,6 +4,7 @@
 //! They share one cache, so each has a key space of its own: the keys of the root are as they are, those of any other
 //! tree begin with what no key of the root begins with. So a site without virtual hosts pays nothing for them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::host::Hosts;
@@ -11,6 +12,7 @@ use protocol::host::Hosts;
 use super::opening::Opener;
 use super::pages::Pages;
 use super::release::{Release, Releases};
+use crate::decision::decided;
 use crate::settings::SiteSettings;
 
 /// Begins the keys of all trees but the root. No path begins with NUL, and no other key goes on like this.
@@ -23,6 +25,8 @@ pub(super) struct Tree {
     pub(super) pages: Pages,
     /// What its keys begin with.
     prefix: Box<[u8]>,
+    /// Where the operator says that it is.
+    path: PathBuf,
 }
 
 impl Tree {
@@ -36,6 +40,7 @@ impl Tree {
             opener: Opener::new(Arc::clone(release), Arc::clone(&settings.plan)),
             pages: Pages::new(&settings.error_pages, settings.check_interval_ms),
             prefix: prefix.into(),
+            path: settings.roots().nth(number).cloned().unwrap_or_default(),
         }
     }
 
@@ -80,6 +85,11 @@ impl Trees {
     #[inline(never)]
     fn choose_by(&mut self, authority: Option<&[u8]>) {
         self.chosen = authority.and_then(|authority| self.hosts.find(authority)).unwrap_or(0);
+        let host = authority.unwrap_or_default().escape_ascii();
+        match self.chosen {
+            0 => decided!("host", "{host}: of no virtual host, so the root is asked"),
+            _ => decided!("host", "{host}: {} is asked", self.chosen().path.display()),
+        }
     }
 
     /// The tree that was chosen.

@@ -11,7 +11,7 @@ use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
 use oneloop_worker::{
-    Counters, Deadlines, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts,
+    Counters, Deadlines, FirstStep, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts,
 };
 use tempfile::TempDir;
 
@@ -79,6 +79,7 @@ pub fn context(
         backlog: 1,
         processor: None,
         spin_us: 0,
+        first: FirstStep::default(),
         gate: None,
         site: site.clone(),
     };
@@ -100,7 +101,7 @@ fn errands() -> Errands {
     let (helpers, waker, _) = HELPERS.get_or_init(|| {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        (Helpers::start(1).unwrap(), waker, poll)
+        (Helpers::start(1, &FirstStep::default()).unwrap(), waker, poll)
     });
     Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
 }

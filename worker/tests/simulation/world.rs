@@ -14,6 +14,7 @@ use oneloop_worker::errands::{Done, Ticket};
 use oneloop_worker::{Deadlines, Memory, Peer, Rates};
 
 use super::client::{self, CUT_BYTES, Expected, FILES};
+use super::displacing;
 use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
 
@@ -33,10 +34,12 @@ pub enum Fault {
     Truncate,
     /// The server is told to end.
     Drain,
+    /// Room is needed, again and again.
+    Displace,
 }
 
 impl Fault {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::None,
         Self::Reset,
         Self::ReadSlowly,
@@ -44,6 +47,7 @@ impl Fault {
         Self::StopSending,
         Self::Truncate,
         Self::Drain,
+        Self::Displace,
     ];
 }
 
@@ -55,6 +59,9 @@ pub struct World {
     random: Random,
     victim: PathBuf,
     script: VecDeque<u8>,
+    /// How long the script is, and at which bytes its requests end.
+    script_bytes: usize,
+    ends: Vec<usize>,
     expected: Vec<Expected>,
     cx: Context,
     /// Whether there is little memory for responses that the client does not take.
@@ -105,14 +112,17 @@ impl World {
         let fault = Fault::ALL[random.below(Fault::ALL.len())];
         let mut script = VecDeque::new();
         let mut expected = Vec::new();
+        let mut ends = Vec::new();
         for _ in 0..random.below(30) {
             let (request, response) = client::exchange(&mut random, fault == Fault::Truncate, prefix);
             script.extend(request);
+            ends.push(script.len());
             expected.push(response);
         }
         if random.chance(2) {
             let (request, response) = client::last_exchange(&mut random, prefix);
             script.extend(request);
+            ends.push(script.len());
             expected.push(response);
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
@@ -130,7 +140,9 @@ impl World {
             strikes_at_step: random.below(400),
             random,
             victim: directory.join("victim"),
+            script_bytes: script.len(),
             script,
+            ends,
             expected,
             cx,
             is_tight,
@@ -158,6 +170,9 @@ impl World {
             self.expect_pace();
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "the connection gets nowhere");
+            if self.has_struck && self.fault == Fault::Displace && self.is_asked_for_room() {
+                continue;
+            }
             if self.fault != Fault::None && !self.has_struck && self.steps >= self.strikes_at_step {
                 self.strike();
             } else if self.has_struck && self.fault == Fault::ReadSlowly && self.script.is_empty() {
@@ -191,11 +206,11 @@ impl World {
         let (comes_before, comes_behind) = (self.random.chance(4), self.random.chance(4));
         let same = (comes_before || comes_behind).then(|| task.clone());
         if comes_before {
-            self.other = same.clone().and_then(|task| errands.submit(other, task, |_, _| true).ok());
+            self.other = same.clone().and_then(|task| errands.submit(other, None, task, |_, _| true).ok());
         }
-        self.connection.wait_for(errands.submit(id, task, |_, _| true).unwrap());
+        self.connection.wait_for(errands.submit(id, None, task, |_, _| true).unwrap());
         if comes_behind {
-            self.other = same.and_then(|task| errands.submit(other, task, |_, _| true).ok());
+            self.other = same.and_then(|task| errands.submit(other, None, task, |_, _| true).ok());
         }
         if self.random.chance(2) {
             self.other = None;
@@ -294,9 +309,24 @@ impl World {
         self.pass_time(DEADLINES.send_ms * 6 / 10);
     }
 
+    /// Whether that changed anything.
+    fn is_asked_for_room(&mut self) -> bool {
+        if self.random.chance(20) {
+            self.pass_time(2_000);
+            return true;
+        }
+        let before = self.fate;
+        let displaced = displacing::displace(&mut self.connection, &mut self.cx, &mut self.fate);
+        self.fate = displaced.map_or(self.fate, Fate::Close);
+        self.fate != before
+    }
+
     fn pass_time(&mut self, ms: u64) {
         self.now_ms += ms;
-        self.cx.clock.set(self.now_ms, 1_800_000_000);
+        // Somebody sets the wall clock, forth and back by up to years: nothing that waits may notice.
+        let wall_s = 1_800_000_000
+            + self.now_ms as i64 / 1_000 * [0, 1, -1, 40_000_000][self.random.below(4)] % 300_000_000;
+        self.cx.clock.set(self.now_ms, wall_s);
         if self.now_ms >= self.connection.deadline_ms() {
             self.fate = self.connection.expire(&mut self.cx);
         }
@@ -329,7 +359,7 @@ impl World {
     fn strike(&mut self) {
         self.has_struck = true;
         match self.fault {
-            Fault::None | Fault::ReadSlowly | Fault::StopReading | Fault::StopSending => {}
+            Fault::None | Fault::ReadSlowly | Fault::StopReading | Fault::StopSending | Fault::Displace => {}
             Fault::Reset => {
                 self.wire.borrow_mut().is_reset_by_peer = true;
                 self.connection.readable(true);
@@ -387,6 +417,10 @@ impl World {
             Fault::StopSending => !is_cut,
             Fault::Truncate => is_cut == (reason == CloseReason::TruncatedFile) && (is_cut || is_all),
             Fault::Drain => !is_cut && reason != CloseReason::KeepAliveTimeout,
+            Fault::Displace => {
+                let delivered = self.script_bytes - self.script.len();
+                !is_cut && displacing::is_right(reason, &self.ends, delivered, complete)
+            }
         };
         assert!(is_right, "{detail}");
     }

@@ -7,10 +7,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use protocol::Status;
-use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::Settings;
+use crate::site::manifest::is_manifest;
 use crate::site::resolve::{self, Root};
 
 /// As the file system has it: any bytes but NUL and slash.
@@ -52,14 +53,15 @@ pub(super) fn read(
     let mut scratch = Vec::new();
     let directory = root.open_directory(terminated(&mut scratch, path)?)?;
     let stat = rustix::fs::fstat(&directory).map_err(resolve::refusal)?;
-    let (names, is_complete) = names(directory.as_fd(), settings).map_err(resolve::refusal)?;
+    let (names, is_complete) = names(directory.as_fd(), path, settings).map_err(resolve::refusal)?;
     if !is_complete && !may_be_part {
         return Err(Status::Forbidden);
     }
     let mut found =
         Directory { entries: Vec::with_capacity(names.len()), is_complete, changed_s: changed_s(&stat) };
     for name in names {
-        if let Some(stat) = attributes(root, directory.as_fd(), path, &name, &mut scratch)? {
+        let stat = attributes(root, directory.as_fd(), path, &name, &mut scratch)?;
+        if let Some(stat) = stat.filter(|stat| may_be_served(directory.as_fd(), &name, stat)) {
             found.changed_s = found.changed_s.max(changed_s(&stat));
             found.entries.extend(Entry::new(name, &stat));
         }
@@ -82,7 +84,7 @@ impl Entry {
 }
 
 /// At most the allowed number of names, those that come first by their bytes, and whether these are all.
-fn names(directory: BorrowedFd<'_>, settings: &Settings) -> Result<(Vec<Name>, bool), Errno> {
+fn names(directory: BorrowedFd<'_>, path: &[u8], settings: &Settings) -> Result<(Vec<Name>, bool), Errno> {
     let max = settings.entries_max;
     let mut names: Vec<Name> = Vec::new();
     let mut is_complete = true;
@@ -90,7 +92,8 @@ fn names(directory: BorrowedFd<'_>, settings: &Settings) -> Result<(Vec<Name>, b
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         let is_self_or_parent = matches!(name, b"." | b"..");
-        if is_self_or_parent || (name.starts_with(b".") && !settings.hidden) {
+        let is_manifest = path.is_empty() && is_manifest(name);
+        if is_self_or_parent || is_manifest || (name.starts_with(b".") && !settings.hidden) {
             continue;
         }
         names.push(name.into());
@@ -135,6 +138,15 @@ fn attributes(
         // A listing without it would be believed.
         Err(status) => Err(status),
     }
+}
+
+/// Whether the server may read a file, or look for one below a directory. What is neither is not shown anyway.
+fn may_be_served(directory: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> bool {
+    let access = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Access::EXEC_OK,
+        _ => Access::READ_OK,
+    };
+    rustix::fs::accessat(directory, name, access, AtFlags::EACCESS).is_ok()
 }
 
 /// The path as the kernel takes it.

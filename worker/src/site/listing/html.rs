@@ -18,7 +18,7 @@ const ENTRY_BYTES: usize = 512;
 /// Room for all but the entries.
 const FRAME_BYTES: usize = 16 << 10;
 
-/// A page of the directory that `path`, decoded, names. The entries are in the order of `view` already; `default`
+/// A page of a directory, for who asked for `path`, decoded. The entries are in the order of `view` already; `default`
 /// is the order that needs no query.
 pub(super) fn page(directory: &Directory, path: &[u8], view: View, default: Order) -> Vec<u8> {
     let pages = directory.entries.len().div_ceil(PAGE_ENTRIES).max(1);

@@ -7,7 +7,7 @@ use super::order::{Column, Direction, Order};
 pub struct View {
     /// How the entries are ordered.
     pub order: Order,
-    /// Which page of HTML, from 1. One beyond the last means the last.
+    /// Which page of HTML, from 1. There is none beyond the last.
     pub page: usize,
 }
 

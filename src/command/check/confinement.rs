@@ -1,0 +1,80 @@
+//! Who the process would be, and what the sandbox would keep it to.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::Finding;
+use crate::cli::{Cli, Mode};
+use crate::sandbox::{self, Reach, privileges};
+use crate::settings;
+
+/// The directory that would be the root of the file system, which it is from now on.
+pub(super) fn new_root(cli: &Cli) -> Option<Finding> {
+    let directory = cli.confinement.chroot.as_ref()?;
+    Some(match privileges::change_root(directory) {
+        Ok(()) => Finding::ok("chroot", format!("{}: all paths are inside", directory.display())),
+        Err(error) => Finding::fail("chroot", error),
+    })
+}
+
+/// What there is of a sandbox, and what could be opened in it; `sockets` are removed at the end.
+pub(super) fn sandbox(cli: &Cli, sockets: &[PathBuf]) -> Vec<Finding> {
+    let mut findings = vec![offer(cli)];
+    if cli.confinement.sandbox != Mode::Off {
+        let site = settings::worker(cli, 1, 1).site;
+        let access_log = settings::access_log(cli.access_log.as_deref(), false);
+        let reach = settings::reach(cli, &site, sockets.iter().map(PathBuf::as_path), access_log.as_ref());
+        findings.push(Finding::ok("reach", described(&reach)));
+    }
+    let missing = cli.confinement.sandbox_allow.iter().filter(|directory| !directory.is_dir());
+    findings.extend(missing.map(|directory| {
+        Finding::warn(
+            "reach",
+            format!("{} is no directory, so --sandbox-allow is about nothing", directory.display()),
+        )
+    }));
+    findings
+}
+
+/// Who the process would be.
+pub(super) fn user(cli: &Cli) -> Finding {
+    match settings::identity(&cli.confinement) {
+        Err(error) => Finding::fail("user", error),
+        Ok(Some(identity)) => Finding::ok("user", format!("{identity}, once the listeners are open")),
+        Ok(None) if privileges::is_superuser() => Finding::warn(
+            "user",
+            "root, to the end: --user gives that up once the listeners are open; the sandbox keeps root to less",
+        ),
+        Ok(None) => Finding::ok("user", "stays who started it"),
+    }
+}
+
+fn offer(cli: &Cli) -> Finding {
+    if cli.confinement.sandbox == Mode::Off {
+        return Finding::ok("sandbox", "off");
+    }
+    let (version, shortcomings) = sandbox::offer();
+    let text = match (version, shortcomings.is_empty()) {
+        (Some(version), true) => format!("Landlock, version {version} of its interface, and seccomp"),
+        _ => shortcomings.join("; "),
+    };
+    match (cli.confinement.sandbox, shortcomings.is_empty()) {
+        (_, true) => Finding::ok("sandbox", text),
+        (Mode::Require, false) => Finding::fail("sandbox", text),
+        (_, false) => Finding::warn("sandbox", text),
+    }
+}
+
+fn described(reach: &Reach) -> String {
+    let named = |what: &str, paths: &BTreeSet<PathBuf>| {
+        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        (!paths.is_empty()).then(|| format!("{what} {}", paths.join(", ")))
+    };
+    let parts = [
+        named("reads below", &reach.trees),
+        named("reads files below", &reach.files),
+        named("appends below", &reach.logs),
+        named("removes sockets in", &reach.sockets),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
