@@ -4,6 +4,7 @@ mod access;
 mod budget;
 mod confinement;
 mod listening;
+mod machine;
 mod memory;
 mod site;
 mod warnings;
@@ -20,7 +21,7 @@ use worker::gate::GateSettings;
 use worker::log_writer::Destination;
 use worker::{Deadlines, FirstStep, Memory, Rates};
 
-use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
+use crate::cli::{Accept, Cli, Vhost, Workers};
 use crate::os;
 use crate::sandbox::privileges::{self, Identity, PrivilegeError};
 use crate::sandbox::{Reach, Wish};
@@ -31,6 +32,7 @@ use confinement::wish;
 pub(crate) use confinement::{identity, reach, unix_path};
 use listening::descriptors;
 pub(crate) use listening::{addresses, check_overlap, forms};
+pub(crate) use machine::{Machine, processors};
 pub(crate) use memory::{MemoryError, Shares};
 use site::site;
 pub(crate) use warnings::warnings;
@@ -40,31 +42,6 @@ const HANDOFF_CAPACITY: usize = 1024;
 /// The kernel rounds the time that it holds a silent connection back to whole seconds and does not count it as
 /// ours: only a header timeout beside which a second is small is worth the system calls saved.
 const DEFERRING_HEADER_MS_MIN: u64 = 5000;
-
-/// What the machine offers.
-#[derive(Clone, Debug)]
-pub(crate) struct Machine {
-    /// Descriptors that the process may have.
-    pub(crate) descriptors_max: u64,
-    /// Descriptors that it has already: standard streams, signals, and whatever it was started with.
-    pub(crate) descriptors_open: u64,
-    /// Processors that it may run on.
-    pub(crate) processors: Vec<usize>,
-    /// Threads that can run at once, quotas of containers considered.
-    pub(crate) parallelism: usize,
-}
-
-impl Machine {
-    /// Looks at the machine, and raises our limit on descriptors.
-    pub(crate) fn look() -> Self {
-        Self {
-            descriptors_max: os::raise_descriptor_limit(),
-            descriptors_open: os::open_descriptors(),
-            processors: os::processors(),
-            parallelism: num_cpus::get(),
-        }
-    }
-}
 
 /// Everything that the server is started with.
 #[derive(Debug)]
@@ -272,25 +249,6 @@ fn check_vhost(vhost: &Vhost) -> Result<(String, PathBuf), SettingsError> {
         Ok(root) => Ok((host, root)),
         Err(source) => Err(SettingsError::Vhost { host, path: vhost.root.clone(), source }),
     }
-}
-
-pub(crate) fn processors(
-    pin: &Pin,
-    machine: &Machine,
-    workers: usize,
-) -> Result<Vec<Option<usize>>, SettingsError> {
-    let list = match pin {
-        Pin::Off => return Ok(vec![None; workers]),
-        Pin::Auto => &machine.processors,
-        Pin::List(list) => list,
-    };
-    if let Some(&processor) = list.iter().find(|processor| !machine.processors.contains(processor)) {
-        return Err(SettingsError::Processor { processor, allowed: machine.processors.clone() });
-    }
-    if list.is_empty() {
-        return Ok(vec![None; workers]);
-    }
-    Ok(list.iter().copied().cycle().take(workers).map(Some).collect())
 }
 
 pub(crate) fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destination> {

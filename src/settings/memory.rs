@@ -5,7 +5,10 @@
 
 use std::fmt;
 
+use worker::address_table::BYTES_PER_CONNECTION;
+use worker::cold::QUEUES_BYTES;
 use worker::memory::{CONNECTION_BYTES, kept_input_bytes};
+use worker::rate::BUCKETS_BYTES;
 use worker::site::making::LENT_BYTES_MAX;
 use worker::{Memory, Settings as WorkerSettings};
 
@@ -16,7 +19,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// The program before it serves: its own data, the command line, rules, messages that wait to be written.
-const PROGRAM_BYTES: u64 = 6 * MIB;
+const PROGRAM_BYTES: u64 = 4 * MIB;
 /// The stack of a thread, as far as it is used, and what the allocator keeps for it.
 const THREAD_BYTES: u64 = 256 * KIB;
 /// Scratch, events, timing wheel, hand-off, missing paths of a worker.
@@ -31,8 +34,6 @@ const CODING_BYTES: u64 = 16 * MIB;
 const DECODING_BYTES: u64 = 8 * MIB;
 /// The table of `--etag content`.
 const DIGESTS_BYTES: u64 = 2 * MIB;
-/// Tables of clients' addresses. Who adds one adds its size: here if it is fixed, else as a [`Pool`].
-const ADDRESSES_BYTES: u64 = 0;
 
 /// Transfer, inquiry and pace of a connection, beside its slot in the slab of each worker.
 const CONNECTION_EXTRA_BYTES: u64 = KIB;
@@ -43,6 +44,9 @@ const LISTED_BYTES: u64 = KIB;
 /// A task and its outcome, beside copies of the path.
 const TASK_BYTES: u64 = 24 * KIB;
 const TASK_PATHS: u64 = 4;
+/// Tasks of all workers, and requests that wait for them, so that a crowd whose files have to be opened leaves enough to
+/// others. What takes a helper long leaves a quarter of them.
+const CROWD: u64 = 128;
 /// A buffer of either kind that is kept for reuse.
 const POOLED_BYTES: u64 = (64 + 128) * KIB;
 
@@ -188,7 +192,7 @@ impl fmt::Display for Shares {
 /// What is there in any case.
 fn fixed_bytes(cli: &Cli, load: &Load) -> u64 {
     let helpers = cli.helpers as u64;
-    let makers = if helpers == 0 { load.workers } else { (helpers / 2).max(1) };
+    let makers = at_once(helpers, load.workers);
     let making_bytes = match (cli.content.compress, cli.content.precompressed.iter().next()) {
         (true, _) => CODING_BYTES,
         (false, Some(_)) => DECODING_BYTES,
@@ -200,10 +204,16 @@ fn fixed_bytes(cli: &Cli, load: &Load) -> u64 {
     PROGRAM_BYTES
         + threads * THREAD_BYTES
         + load.workers * (WORKER_BYTES + if load.has_access_log { LOG_BYTES } else { 0 })
-        + helpers * (HELPER_BYTES + u64::from(load.password_kib) * KIB)
-        + makers * making_bytes
+        + helpers * HELPER_BYTES
+        + if helpers == 0 { 0 } else { QUEUES_BYTES as u64 }
+        + makers * (making_bytes + u64::from(load.password_kib) * KIB)
         + if cli.content.etag == crate::cli::Etag::Content { DIGESTS_BYTES } else { 0 }
-        + ADDRESSES_BYTES
+        + cli.overload.rate.some().map_or(0, |_| BUCKETS_BYTES as u64)
+}
+
+/// How many jobs of one kind that takes long are done at once: by half of the helpers, or by the workers themselves.
+fn at_once(helpers: u64, workers: u64) -> u64 {
+    if helpers == 0 { workers } else { (helpers / 2).max(1) }
 }
 
 fn pools(cli: &Cli, load: &Load) -> [Pool; POOLS] {
@@ -222,11 +232,15 @@ fn pools(cli: &Cli, load: &Load) -> [Pool; POOLS] {
     let connections = load.descriptors.connections_max;
     let open_files = load.descriptors.open_files_max as u64;
     let makes = cli.content.compress || cli.content.listing != Listing::Off;
-    let listers = (cli.helpers as u64).max(1) * u64::from(cli.content.listing != Listing::Off);
+    let listers = at_once(cli.helpers as u64, workers) * u64::from(cli.content.listing != Listing::Off);
     let asked = cli.bounds.asked;
-    let connection_bytes = workers * CONNECTION_BYTES as u64 + CONNECTION_EXTRA_BYTES;
+    let address_bytes = cli.overload.max_conns_per_ip.some().map_or(0, |_| BYTES_PER_CONNECTION);
+    let connection_bytes = workers * CONNECTION_BYTES as u64 + address_bytes + CONNECTION_EXTRA_BYTES;
     let task_bytes = workers * (TASK_BYTES + TASK_PATHS * cli.max_uri as u64);
     let input_bytes = workers * kept_input_bytes(cli.max_header) as u64;
+    // Connections come to the workers in turn. A crowd does not send the longest heads.
+    let crowd = (CROWD / workers).max(16);
+    let inputs_min = (crowd * workers * kept_input_bytes(0) as u64 / input_bytes).max(8);
     let listed_max = worker::site::listing::ENTRIES_MAX as u64;
     [
         Pool {
@@ -246,9 +260,14 @@ fn pools(cli: &Cli, load: &Load) -> [Pool; POOLS] {
             (if makes { 1024 } else { 256 }, LENT_BYTES_MAX / KIB),
             if makes { 6 } else { 2 },
         ),
-        pool("requests a worker that are not whole or wait", input_bytes, (8, connections.max(8)), 6),
+        pool(
+            "requests a worker that are not whole or wait",
+            input_bytes,
+            (inputs_min, connections.max(inputs_min)),
+            6,
+        ),
         sized("responses that clients do not take", (256, connections.saturating_mul(256).max(256)), 6),
-        pool("tasks a worker", task_bytes, (16, worker::cold::QUEUE_MAX as u64), 3),
+        pool("tasks a worker", task_bytes, (crowd, worker::cold::QUEUE_MAX as u64), 3),
         pool("entries of a listing", listers * LISTED_BYTES, (1_000, listed_max), 3),
         pool("spare buffers a worker", workers * POOLED_BYTES, (2, 256), 1),
     ]
@@ -445,8 +464,8 @@ mod tests {
             }
         }
         let costly = Load { password_kib: 64 << 10, ..load(1, 100) };
-        assert!(shares(&["--memory-budget", "64m"], &costly).is_err(), "four passwords at a time");
-        assert!(shares(&["--memory-budget", "400m"], &costly).is_ok());
+        assert!(shares(&["--memory-budget", "64m"], &costly).is_err(), "two passwords at a time");
+        assert!(shares(&["--memory-budget", "200m"], &costly).is_ok());
     }
 
     #[test]

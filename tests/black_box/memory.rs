@@ -21,11 +21,24 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A server with that budget, two workers and deadlines that let an attack last.
 fn start(tree: &Tree, flags: &[&str]) -> Server {
     raise_descriptor_limit();
-    let launch = Launch::new(tree.root()).flags(&["-t", "2", "--memory-budget", "64m"]);
+    let launch = Launch::new(tree.root()).flags(&["-t", "2", "--memory-budget", "64m", "--verbose"]);
     launch
         .flags(&["--header-timeout", "60s", "--send-timeout", "60s", "--idle-timeout", "60s"])
         .flags(flags)
         .start()
+}
+
+/// What it may keep in buffers for reuse, as it says at the start. How much it does is decided by who goes first.
+fn spare_bytes(server: &Server) -> u64 {
+    let told = server.stderr();
+    let share = told
+        .split(", ")
+        .find_map(|share| share.split_once(" for ").filter(|(_, what)| what.contains("spare buffers")));
+    let (figure, unit) =
+        share.and_then(|(size, _)| size.split_once(' ')).expect("the share of spare buffers");
+    let (whole, tenths) = figure.split_once('.').unwrap_or((figure, "0"));
+    let number = |text: &str| -> u64 { text.parse().expect("a figure") };
+    (number(whole) * 10 + number(tenths)) * (if unit == "MiB" { 1 << 20 } else { 1 << 10 }) / 10
 }
 
 /// What it takes of the budget now.
@@ -68,7 +81,7 @@ fn under_attack<R>(server: &Server, target: &str, content: &[u8], attack: impl F
 }
 
 /// Runs an attack three times. The first makes what is made once, and its end is what calm is like: so much may remain
-/// after the others, and a tenth.
+/// after the others, and a tenth, and spare buffers.
 fn expect_calm_again(test: &str, server: &Server, target: &str, content: &[u8], attack: impl Fn()) {
     let sockets = server.process().sockets();
     let settle = || {
@@ -88,7 +101,8 @@ fn expect_calm_again(test: &str, server: &Server, target: &str, content: &[u8], 
     for _ in 0..2 {
         after = calm(under_attack(server, target, content, &attack).1);
     }
-    assert!(after <= before + before / 10, "{after} bytes after, {before} before, {fresh} at the start");
+    let most = before + before / 10 + spare_bytes(server);
+    assert!(after <= most, "{after} bytes after, {before} before, {fresh} at the start");
     assert!(start.elapsed() < SECOND * 60);
 }
 
@@ -109,7 +123,8 @@ fn thousands_of_partial_heads_fit_into_the_budget() {
     }
     let content = pattern(9_000);
     let tree = Tree::new(&[("a.bin", &content)]);
-    let server = start(&tree, &[]);
+    // Where connections were scarce, idle ones would have to make room.
+    let server = start(&tree, &["--max-conns", "5000"]);
     let mut head = b"GET /a.bin HTTP/1.1\r\nHost: x\r\nX: ".to_vec();
     head.resize(15 << 10, b'x');
     expect_calm_again(test, &server, "/a.bin", &content, || {
@@ -147,6 +162,10 @@ fn thousands_of_slow_readers_fit_into_the_budget() {
     let (small, medium) = (pattern(15_000), pattern(300_000));
     let tree = Tree::new(&[("small.bin", &small), ("medium.bin", &medium)]);
     let server = start(&tree, &[]);
+    // What is there for each connection stays: so all of it is made first.
+    let idle: Vec<_> = (0..2_000).map(|_| connect(server.address())).collect();
+    assert!(eventually(SECOND * 10, || counter(&server, "open") >= 2_000), "all are taken over");
+    drop(idle);
     expect_calm_again(test, &server, "/small.bin", &small, || {
         let mut clients = Vec::new();
         for number in 0..2_000 {
@@ -183,6 +202,10 @@ fn caches_that_overflow_keep_to_the_budget() {
                 scope.spawn(move || {
                     let mut client = server.connect();
                     for number in (0..4_000).filter(|number| number % 2 == thread) {
+                        // So that each worker's cache overflows.
+                        if number % 100 == thread {
+                            client = server.connect();
+                        }
                         let length = client.get(&format!("/file-{number}.bin")).content.len();
                         assert_eq!(length, 15_000 + number % 1_000);
                     }
@@ -284,6 +307,6 @@ fn what_does_not_fit_is_refused_at_start_and_the_rest_is_told() {
     assert!(told.contains("ok    memory") && told.contains("of 64.0 MiB shared out"), "{told}");
     assert!(check(&["--memory-budget", "2m"]).contains("fail  memory"));
     assert!(!check(&[]).contains("ok    memory"));
-    let server = start(&tree, &["--verbose"]);
+    let server = start(&tree, &[]);
     assert!(server.stderr().contains("memory: 63."), "{}", server.stderr());
 }

@@ -38,6 +38,8 @@ pub use window::Window;
 
 /// Tasks that may wait for a helper, of all workers together, and as many of each kind that takes long.
 pub const QUEUE_MAX: usize = 4096;
+/// What the queues take of helpers that do anything, but for what is behind the pointers in them.
+pub const QUEUES_BYTES: usize = (QUEUE_MAX + long::EMPTY_JOBS) * (size_of::<Job>() + 8);
 /// Outcomes that may wait for a worker, tasks under way included.
 const INBOX_MAX: usize = 4096;
 /// How much of a file is brought into memory at once, so that the kernel can send it.
@@ -240,9 +242,9 @@ impl Helpers {
         inbox: &Arc<Inbox>,
     ) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
-        // What takes long leaves room for the rest.
+        // What takes long leaves a quarter to the rest.
         let room = inbox.done.capacity();
-        let room = if matches!(task, Task::Make(_)) { room - room / 4 } else { room };
+        let room = if task.takes_long() { room - room / 4 } else { room };
         if inbox.outstanding.load(Ordering::Relaxed) >= room {
             return Err(task);
         }
@@ -337,6 +339,12 @@ impl Helpers {
 }
 
 impl Task {
+    /// Whether it takes a processor, and long, so that it waits in a queue of its own.
+    #[must_use]
+    pub const fn takes_long(&self) -> bool {
+        matches!(self, Self::Make(_) | Self::List(_) | Self::Verify(_))
+    }
+
     fn run(self, helpers: &Arc<Helpers>, scratch: &mut [u8]) -> Outcome {
         match self {
             Self::Open(mut opening) => {

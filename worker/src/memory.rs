@@ -39,6 +39,7 @@ pub const fn kept_input_bytes(head_bytes_max: usize) -> usize {
     2 * if head_bytes_max > read_bytes { head_bytes_max } else { read_bytes }
 }
 
-/// What a connection takes that keeps nothing: its slot and its timer.
+/// What a connection takes that keeps nothing: its slot, its timer, and its place in the ranking of those that are idle,
+/// which grows by doubling.
 pub const CONNECTION_BYTES: usize =
-    size_of::<crate::connection::Connection<crate::transport::Socket>>() + 8 + 16;
+    size_of::<crate::connection::Connection<crate::transport::Socket>>() + 8 + 16 + 2 * 16;

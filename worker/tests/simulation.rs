@@ -17,14 +17,16 @@
 pub mod simulation {
     pub mod client;
     pub mod displacing;
+    pub mod fault;
     pub mod places;
     pub mod wire;
     pub mod world;
 }
 
 use oneloop_worker::close::CloseReason;
+use simulation::fault::Fault;
 use simulation::places::Places;
-use simulation::world::{Fault, World};
+use simulation::world::World;
 
 /// Lives to play. CI plays all of them.
 const SEEDS: u64 = 6_000;

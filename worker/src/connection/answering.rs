@@ -232,9 +232,9 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Whether what is to be found out takes a helper long.
-    pub(super) fn waits_for_making(&self) -> bool {
+    pub(super) fn waits_for_long(&self) -> bool {
         let task = self.inquiry.as_ref().and_then(|inquiry| inquiry.task.as_deref());
-        matches!(task, Some(Task::Make(_)))
+        task.is_some_and(Task::takes_long)
     }
 
     /// Whether there is memory for what comes of its task.

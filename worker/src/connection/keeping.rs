@@ -11,8 +11,9 @@ use crate::transport::Transport;
 impl<T: Transport> Connection<T> {
     /// Keeps what is left of a read.
     pub(super) fn keep_rest(&mut self, rest: &[u8], cx: &mut Context) {
-        // A head that is not whole may take its time, and so may what is made; whatever else is kept waits for little.
-        let waits_long = self.http.next() == Next::Receive || self.waits_for_making();
+        // A head that is not whole may take its time, and so may what takes a helper long; whatever else is kept waits for
+        // little.
+        let waits_long = self.http.next() == Next::Receive || self.waits_for_long();
         if !cx.buffers.has_room(waits_long) {
             return self.do_without(rest, cx);
         }

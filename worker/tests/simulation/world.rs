@@ -15,41 +15,9 @@ use oneloop_worker::{Deadlines, Memory, Peer, Rates};
 
 use super::client::{self, CUT_BYTES, Expected, FILES};
 use super::displacing;
+use super::fault::Fault;
 use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
-
-/// What goes wrong in a life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    None,
-    /// The peer resets the connection.
-    Reset,
-    /// The client reads so slowly that the send deadline passes again and again, but never without progress.
-    ReadSlowly,
-    /// The client stops reading.
-    StopReading,
-    /// The client stops sending somewhere in its script.
-    StopSending,
-    /// The file that is being sent gets shorter.
-    Truncate,
-    /// The server is told to end.
-    Drain,
-    /// Room is needed, again and again.
-    Displace,
-}
-
-impl Fault {
-    pub const ALL: [Self; 8] = [
-        Self::None,
-        Self::Reset,
-        Self::ReadSlowly,
-        Self::StopReading,
-        Self::StopSending,
-        Self::Truncate,
-        Self::Drain,
-        Self::Displace,
-    ];
-}
 
 /// A life and everything in it.
 pub struct World {
