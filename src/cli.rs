@@ -3,6 +3,7 @@
 //! Here a value is checked for its form. Whether it makes sense on this machine is decided in `settings`.
 
 mod access;
+mod bounds;
 mod command;
 mod confinement;
 mod content;
@@ -24,6 +25,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, Parser, ValueEnum};
 
 pub(crate) use access::{Access, TrustField, Trusted};
+pub(crate) use bounds::Bounds;
 pub(crate) use command::{ClientAddress, Command, Healthcheck, Man, Manifest, Request, definition};
 pub(crate) use confinement::{Confinement, Mode, Owner};
 pub(crate) use content::{Content, Etag, Listing};
@@ -104,6 +106,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
 
     #[command(flatten)]
     pub(crate) confinement: Confinement,
@@ -331,6 +336,7 @@ impl Cli {
             return Err(serving().error(ErrorKind::ValueValidation, message));
         }
         cli.access.settle_helpers(cli.helpers)?;
+        cli.bounds.settle(&matches)?;
         cli.confinement.settle()?;
         Ok((cli, matches))
     }

@@ -55,6 +55,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error::Error>> {
     os::ignore_file_size_signal();
     let machine = Machine::look();
+    let is_bounded = cli.bounds.memory_budget > 0;
+    if is_bounded {
+        os::give_memory_back();
+    }
     let lines = start_diagnostics(cli.log_level);
     for warning in cli::strange_variables() {
         tracing::warn!("{warning}");
@@ -65,7 +69,7 @@ fn run(cli: &Cli, signals: io::Result<Signals>) -> Result<(), Box<dyn std::error
     }
     let opened = Opened::new(settings, signals)?;
     // From here on there are threads: they inherit what was given up.
-    let _flushed_at_the_end = lines.leave_to_thread(opened.sandbox.stderr());
+    let _flushed_at_the_end = lines.leave_to_thread(opened.sandbox.stderr(), is_bounded);
     Ok(server::run(opened)?)
 }
 

@@ -81,6 +81,20 @@ pub(crate) fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Lets buffers of connections go back to the kernel as soon as they are freed: large ones are mapped each by itself, and
+/// few arenas keep few others. Without it, freed memory stays with the process between what is in use. Other C libraries
+/// than glibc are left as they are.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in
+        [(libc::M_MMAP_THRESHOLD, 16 << 10), (libc::M_TRIM_THRESHOLD, 64 << 10), (libc::M_ARENA_MAX, 2)]
+    {
+        // SAFETY: mallopt(3) takes two integers and changes how memory is taken from now on, not what was taken. What it
+        // does not know it refuses.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
 /// What the kernel says, without the number that the standard library appends.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();

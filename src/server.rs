@@ -7,6 +7,7 @@ mod error;
 mod listeners;
 mod named;
 mod opening;
+mod report;
 mod users;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use worker::address_table::AddressTable;
 use worker::cold::Helpers;
 use worker::handoff::Sender;
 use worker::log_writer::{self, Producer, Writer};
+use worker::users::Roll;
 use worker::{Control, Entrance, Handle, Keeper, Phase, Releases, Room, StartError};
 
 use crate::os::{Request, Signals};
@@ -108,9 +110,14 @@ fn start_access_log(
 fn start_clerk(settings: &mut Settings, sandbox: &Sandbox) -> Result<Option<Clerk>, ServerError> {
     let roll = settings.worker.gate.take().and_then(|gate| gate.users);
     let work = settings.user_file.take().zip(roll);
-    work.map(|(file, roll)| Clerk::start(file, roll, sandbox.clone()))
-        .transpose()
-        .map_err(|error| ServerError::Worker(StartError::Loop(error)))
+    let kib_max =
+        |roll: &Roll| if settings.shares.is_bounded() { roll.users().password_kib() } else { u32::MAX };
+    work.map(|(file, roll)| {
+        let kib_max = kib_max(&roll);
+        Clerk::start(file, roll, kib_max, sandbox.clone())
+    })
+    .transpose()
+    .map_err(|error| ServerError::Worker(StartError::Loop(error)))
 }
 
 fn start_workers(
@@ -148,10 +155,12 @@ fn start_workers(
 /// What is served, to whom, where, and with how much: one line each.
 fn banner(settings: &Settings, locals: &[LocalAddress], sandbox: &Sandbox) -> String {
     let urls: Vec<_> = locals.iter().map(url).collect();
+    let is_told = settings.is_verbose && settings.shares.is_bounded();
+    let memory = if is_told { format!("memory: {}\n", settings.shares) } else { String::new() };
     let vhost = |(host, root): &(String, PathBuf)| format!("{host} is served {}\n", plain(root.display()));
     let vhosts: String = settings.vhosts.iter().map(vhost).collect();
     format!(
-        "oneloop {} serves {}\n{vhosts}listening on {}\n{}, at most {}, {sandbox}\n",
+        "oneloop {} serves {}\n{vhosts}listening on {}\n{}, at most {}, {sandbox}\n{memory}",
         env!("CARGO_PKG_VERSION"),
         plain(settings.root.display()),
         urls.join(", "),
@@ -242,55 +251,6 @@ impl Server {
             if let Err(error) = worker.wake() {
                 tracing::error!("worker {} cannot be woken: {error}", worker.index());
             }
-        }
-    }
-
-    fn report(&self, totals: acceptor::Totals) {
-        for worker in &self.workers {
-            let counters = worker.counters();
-            tracing::info!(
-                target: REPORT,
-                worker = worker.index(),
-                open = counters.open_connections(),
-                adopted = counters.adopted.get(),
-                closed = counters.closed.get(),
-                requests = counters.requests.get(),
-                sent_bytes = counters.sent_bytes.get(),
-                header_timeouts = counters.header_timeouts.get(),
-                keep_alive_timeouts = counters.keep_alive_timeouts.get(),
-                content_timeouts = counters.content_timeouts.get(),
-                send_timeouts = counters.send_timeouts.get(),
-                linger_timeouts = counters.linger_timeouts.get(),
-                truncated_files = counters.truncated_files.get(),
-                failures = counters.failures.get(),
-                proxy_refusals = counters.proxy_refusals.get(),
-                crowd_refusals = counters.crowd_refusals.get(),
-                rate_refusals = counters.rate_refusals.get(),
-                displaced_idle = counters.displaced_idle.get(),
-                displaced_unfinished = counters.displaced_unfinished.get(),
-                refused_requests = counters.refused_requests.get(),
-                helper_overflows = counters.helper_overflows.get(),
-                shortages = counters.shortages.get(),
-                limit_pauses = counters.limit_pauses.get(),
-                panics = counters.panics.get(),
-                "counters"
-            );
-        }
-        tracing::info!(
-            target: REPORT,
-            accepted = totals.accepted,
-            shortages = totals.shortages,
-            limit_pauses = totals.limit_pauses,
-            full_pauses = totals.full_pauses,
-            "acceptor"
-        );
-        if let Some(access_log) = &self.access_log {
-            tracing::info!(
-                target: REPORT,
-                dropped_lines = access_log.dropped(),
-                write_errors = access_log.write_errors(),
-                "access log"
-            );
         }
     }
 }

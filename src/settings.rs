@@ -4,6 +4,8 @@ mod access;
 mod budget;
 mod confinement;
 mod listening;
+mod machine;
+mod memory;
 mod site;
 mod warnings;
 
@@ -17,9 +19,9 @@ use acceptor::Address;
 use protocol::Limits;
 use worker::gate::GateSettings;
 use worker::log_writer::Destination;
-use worker::{Deadlines, FirstStep};
+use worker::{Deadlines, FirstStep, Memory, Rates};
 
-use crate::cli::{Accept, Cli, Pin, Vhost, Workers};
+use crate::cli::{Accept, Cli, Vhost, Workers};
 use crate::os;
 use crate::sandbox::privileges::{self, Identity, PrivilegeError};
 use crate::sandbox::{Reach, Wish};
@@ -30,6 +32,8 @@ use confinement::wish;
 pub(crate) use confinement::{identity, reach, unix_path};
 use listening::descriptors;
 pub(crate) use listening::{addresses, check_overlap, forms};
+pub(crate) use machine::{Machine, processors};
+pub(crate) use memory::{MemoryError, Shares};
 use site::site;
 pub(crate) use warnings::warnings;
 
@@ -39,31 +43,6 @@ const HANDOFF_CAPACITY: usize = 1024;
 /// ours: only a header timeout beside which a second is small is worth the system calls saved.
 const DEFERRING_HEADER_MS_MIN: u64 = 5000;
 
-/// What the machine offers.
-#[derive(Clone, Debug)]
-pub(crate) struct Machine {
-    /// Descriptors that the process may have.
-    pub(crate) descriptors_max: u64,
-    /// Descriptors that it has already: standard streams, signals, and whatever it was started with.
-    pub(crate) descriptors_open: u64,
-    /// Processors that it may run on.
-    pub(crate) processors: Vec<usize>,
-    /// Threads that can run at once, quotas of containers considered.
-    pub(crate) parallelism: usize,
-}
-
-impl Machine {
-    /// Looks at the machine, and raises our limit on descriptors.
-    pub(crate) fn look() -> Self {
-        Self {
-            descriptors_max: os::raise_descriptor_limit(),
-            descriptors_open: os::open_descriptors(),
-            processors: os::processors(),
-            parallelism: num_cpus::get(),
-        }
-    }
-}
-
 /// Everything that the server is started with.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -71,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) acceptor: acceptor::Settings,
     /// Most connections that all workers hold together. Beyond it, new ones wait in the backlog.
     pub(crate) connections_max: u64,
+    /// How the memory is shared out.
+    pub(crate) shares: Shares,
     /// Most connections of each client, if that is limited.
     pub(crate) of_client_max: Option<u32>,
     /// For every worker, but for its processor.
@@ -129,10 +110,14 @@ impl Settings {
         let root = check_root(&cli.root)?;
         let vhosts = cli.content.vhost.iter().flatten().map(check_vhost).collect::<Result<_, _>>()?;
         let gate = gate(cli)?;
-        let worker = worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
+        let shares = shares(cli, workers, budget, access_log.is_some(), gate.as_ref())?;
+        let mut worker =
+            worker::Settings { gate, ..worker(cli, budget.connections_max, budget.open_files_max) };
+        shares.apply(&mut worker);
         Ok(Self {
             acceptor: acceptor::Settings { backlog: cli.backlog.into() },
-            connections_max: budget.connections_max,
+            connections_max: shares.connections_max(),
+            shares,
             of_client_max: cli.overload.max_conns_per_ip.some(),
             processors: processors(&cli.pin, machine, workers)?,
             sandbox: wish(cli),
@@ -173,6 +158,30 @@ pub(crate) fn budget(cli: &Cli, machine: &Machine, has_access_log: bool) -> Resu
     Budget::new(cli, machine, workers, listeners, has_access_log)
 }
 
+/// How the memory is shared out between as many connections and files as there are descriptors for, and the rest.
+fn shares(
+    cli: &Cli,
+    workers: usize,
+    descriptors: Budget,
+    has_access_log: bool,
+    gate: Option<&GateSettings>,
+) -> Result<Shares, SettingsError> {
+    let users = gate.and_then(|gate| gate.users.as_ref());
+    let password_kib = users.map_or(0, |roll| roll.users().password_kib());
+    let load = memory::Load { workers: workers as u64, descriptors, has_access_log, password_kib };
+    Shares::new(cli, &load).map_err(SettingsError::Memory)
+}
+
+/// The same, for whoever wants to know no more.
+///
+/// # Errors
+/// Why the server would not start.
+pub(crate) fn memory(cli: &Cli, machine: &Machine, has_access_log: bool) -> Result<Shares, SettingsError> {
+    let gate = gate(cli)?;
+    let descriptors = budget(cli, machine, has_access_log)?;
+    shares(cli, workers(cli, machine), descriptors, has_access_log, gate.as_ref())
+}
+
 /// Who may ask, if not everybody.
 pub(crate) fn gate(cli: &Cli) -> Result<Option<GateSettings>, SettingsError> {
     access::gate(&cli.access, cli.overload.rate.some()).map_err(SettingsError::Users)
@@ -188,6 +197,8 @@ pub(crate) fn worker(cli: &Cli, connections_max: u64, open_files_max: usize) -> 
             content_bytes_max: cli.max_body,
         },
         deadlines: deadlines(cli),
+        memory: Memory::default(),
+        rates: Rates { most: cli.bounds.most(), least: cli.bounds.least() },
         // Any worker may end up with all connections: turns are strict, but lifetimes differ.
         connections_max: saturate(connections_max),
         handoff_capacity: HANDOFF_CAPACITY,
@@ -238,25 +249,6 @@ fn check_vhost(vhost: &Vhost) -> Result<(String, PathBuf), SettingsError> {
         Ok(root) => Ok((host, root)),
         Err(source) => Err(SettingsError::Vhost { host, path: vhost.root.clone(), source }),
     }
-}
-
-pub(crate) fn processors(
-    pin: &Pin,
-    machine: &Machine,
-    workers: usize,
-) -> Result<Vec<Option<usize>>, SettingsError> {
-    let list = match pin {
-        Pin::Off => return Ok(vec![None; workers]),
-        Pin::Auto => &machine.processors,
-        Pin::List(list) => list,
-    };
-    if let Some(&processor) = list.iter().find(|processor| !machine.processors.contains(processor)) {
-        return Err(SettingsError::Processor { processor, allowed: machine.processors.clone() });
-    }
-    if list.is_empty() {
-        return Ok(vec![None; workers]);
-    }
-    Ok(list.iter().copied().cycle().take(workers).map(Some).collect())
 }
 
 pub(crate) fn access_log(argument: Option<&str>, stdout_is_terminal: bool) -> Option<Destination> {
@@ -319,6 +311,8 @@ pub(crate) enum SettingsError {
     },
     /// Nobody could be let in.
     Users(UserFileError),
+    /// There is too little memory.
+    Memory(MemoryError),
     /// The process cannot be who it is to be.
     Privileges(PrivilegeError),
     /// The process may not run there.
@@ -369,6 +363,7 @@ impl fmt::Display for SettingsError {
                 quoted(early)
             ),
             Self::Users(source) => source.fmt(f),
+            Self::Memory(source) => source.fmt(f),
             Self::Privileges(source) => source.fmt(f),
             Self::Processor { processor, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
@@ -390,6 +385,7 @@ impl std::error::Error for SettingsError {
             | Self::Unresolved { source, .. }
             | Self::Inherited { source, .. } => Some(source),
             Self::Users(source) => Some(source),
+            Self::Memory(source) => Some(source),
             Self::Privileges(source) => Some(source),
             Self::Descriptors { .. } | Self::Overlap { .. } | Self::Processor { .. } => None,
         }

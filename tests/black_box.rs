@@ -64,7 +64,9 @@ mod black_box {
     mod fairness;
     mod idle;
     mod listing_work;
+    mod memory;
     mod overload;
+    mod pacing;
     mod panic;
     mod release;
     mod room;

@@ -105,11 +105,14 @@ fn context(root: &Path) -> Context {
         symlinks: Symlinks::Inside,
         open_files_max: 4096,
         memory_bytes_max: 32 << 20,
+        lent_bytes_max: 128 << 20,
         check_interval_ms: 1_000,
     };
     let settings = Settings {
         limits: Limits::default(),
         deadlines: Deadlines::default(),
+        rates: worker::Rates::default(),
+        memory: worker::Memory::default(),
         connections_max: 1,
         handoff_capacity: 1,
         backlog: 1,

@@ -11,6 +11,7 @@ pub mod simulation {
     pub mod client;
     pub mod directed;
     pub mod displacing;
+    pub mod fault;
     pub mod letters;
     pub mod places;
     pub mod verdict;

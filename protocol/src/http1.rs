@@ -135,8 +135,9 @@ impl Http1 {
         self.on(Event::EndOfStream);
     }
 
-    /// The request's head was not complete at its deadline: a response is owed, and it will be the last.
-    pub fn head_timeout(&mut self) {
+    /// The request's head was not complete at its deadline, or cannot be kept until it is: a response is owed, and it
+    /// will be the last.
+    pub fn give_up_head(&mut self) {
         self.on(Event::RequestError);
     }
 

@@ -21,13 +21,14 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    /// Starts the thread, in the sandbox, for workers that know `roll`.
+    /// Starts the thread, in the sandbox, for workers that know `roll`. There is memory for passwords that take
+    /// `kib_max` KiB.
     ///
     /// # Errors
     /// When the kernel refuses a thread.
-    pub(super) fn start(file: UserFile, roll: Arc<Roll>, sandbox: Sandbox) -> io::Result<Self> {
+    pub(super) fn start(file: UserFile, roll: Arc<Roll>, kib_max: u32, sandbox: Sandbox) -> io::Result<Self> {
         let is_asked = Arc::new(AtomicBool::new(false));
-        let mut watch = Watch { file, roll, is_asked: Arc::clone(&is_asked) };
+        let mut watch = Watch { file, roll, kib_max, is_asked: Arc::clone(&is_asked) };
         let thread = thread::Builder::new().name("users".to_owned()).spawn(move || {
             sandbox.take_in(Kind::Users);
             loop {
@@ -48,6 +49,7 @@ impl Clerk {
 struct Watch {
     file: UserFile,
     roll: Arc<Roll>,
+    kib_max: u32,
     is_asked: Arc<AtomicBool>,
 }
 
@@ -57,6 +59,11 @@ impl Watch {
             return;
         }
         match self.file.read() {
+            Ok(users) if users.password_kib() > self.kib_max => tracing::error!(
+                "a password of --auth-file takes {} KiB of memory, more than --memory-budget was shared out for; the \
+                 old users stay until a restart",
+                users.password_kib()
+            ),
             Ok(users) => {
                 self.roll = self.roll.succeed(users);
                 tracing::info!("the users were read anew");

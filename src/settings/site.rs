@@ -51,6 +51,7 @@ pub(super) fn site(cli: &Cli, open_files_max: usize) -> SiteSettings {
         },
         open_files_max,
         memory_bytes_max: saturate(cli.mem_cache),
+        lent_bytes_max: worker::site::making::LENT_BYTES_MAX,
         check_interval_ms: u64::try_from(cli.cache_check.as_millis()).unwrap_or(u64::MAX),
     }
 }

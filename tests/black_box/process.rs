@@ -86,6 +86,23 @@ impl Process {
         kibibytes << 10
     }
 
+    /// Resident memory that is its own: pages of files, which the kernel can take back, are not.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let kibibytes =
+            |name| -> u64 { self.status(name).trim_end_matches(" kB").parse().expect("a figure in kB") };
+        (kibibytes("RssAnon:") + kibibytes("RssShmem:")) << 10
+    }
+
+    /// Bytes of the files that it holds and that lie nowhere but in memory.
+    pub(crate) fn memfd_bytes(&self) -> u64 {
+        let links = fs::read_dir(self.directory.join("fd")).expect("fd").flatten().map(|link| link.path());
+        let is_memfd = |path: &PathBuf| {
+            fs::read_link(path)
+                .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+        };
+        links.filter(is_memfd).filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
+    }
+
     /// Bytes that its threads whose names begin with `prefix` made the kernel fetch from disks so far.
     pub(crate) fn fetched_bytes(&self, prefix: &str) -> u64 {
         let threads = fs::read_dir(self.directory.join("task")).expect("task").flatten();

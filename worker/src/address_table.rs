@@ -20,6 +20,8 @@ const SLOTS_PER_CONNECTION: u64 = 2;
 const COUNT_BITS: u32 = 24;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const FREE: u64 = 0;
+/// What a table takes for each connection that there may be, rounded up to a power of two of buckets, beside one bucket.
+pub const BYTES_PER_CONNECTION: u64 = 2 * SLOTS_PER_CONNECTION * size_of::<AtomicU64>() as u64;
 
 /// Who counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that name a network, since whoever
 /// has one of its addresses has them all.

@@ -1,7 +1,8 @@
 //! Buffers that pass from connection to connection: taken for a partial head or a partial send, given back
 //! when it is done, so that an idle connection holds none.
 //!
-//! Owns the free buffers. Taking and giving allocate only while more buffers are out than ever came back.
+//! Owns the free buffers, and counts those that are out. Taking and giving allocate only while more buffers are out
+//! than ever came back.
 
 use bytes::BytesMut;
 
@@ -12,6 +13,9 @@ const GROWTH_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Pool {
     free: Vec<BytesMut>,
+    /// Buffers that are out.
+    lent: usize,
+    lent_max: usize,
     buffers_max: usize,
     capacity_bytes: usize,
 }
@@ -20,19 +24,41 @@ impl Pool {
     /// An empty pool, which will keep at most `buffers_max` free buffers of at least `capacity_bytes` each.
     #[must_use]
     pub fn new(buffers_max: usize, capacity_bytes: usize) -> Self {
-        Self { free: Vec::with_capacity(buffers_max), buffers_max, capacity_bytes }
+        Self {
+            free: Vec::with_capacity(buffers_max),
+            lent: 0,
+            lent_max: usize::MAX,
+            buffers_max,
+            capacity_bytes,
+        }
+    }
+
+    /// The same, of which no more than `lent_max` should be out.
+    #[must_use]
+    pub fn with_room(self, lent_max: usize) -> Self {
+        Self { lent_max, ..self }
+    }
+
+    /// Whether one more may be taken. For what may have to wait long there is room only as long as a quarter is left
+    /// to others.
+    #[must_use]
+    pub const fn has_room(&self, waits_long: bool) -> bool {
+        let reserve = if waits_long { self.lent_max / 4 } else { 0 };
+        self.lent < self.lent_max - reserve
     }
 
     /// An empty buffer with room for at least `capacity_bytes`: the one given back last, whose memory is most
     /// likely still cached, or a new one.
     #[must_use]
     pub fn take(&mut self) -> BytesMut {
+        self.lent += 1;
         self.free.pop().unwrap_or_else(|| BytesMut::with_capacity(self.capacity_bytes))
     }
 
-    /// Takes a buffer back, whatever is in it. It is dropped instead when the pool is full, when it has grown
+    /// Takes back a buffer that was taken, whatever is in it. It is dropped instead when the pool is full, when it has grown
     /// beyond four times its capacity, or when parts of it are still in use elsewhere.
     pub fn give(&mut self, mut buffer: BytesMut) {
+        self.lent = self.lent.saturating_sub(1);
         buffer.clear();
         // Consuming bytes moves the front of a buffer, and clearing does not move it back; reclaiming does, and
         // so `capacity` alone would not tell how large the memory behind it is.
@@ -119,6 +145,21 @@ mod tests {
             buffers.into_iter().for_each(|buffer| pool.give(buffer));
             assert_eq!(pool.len(), buffers_max);
         }
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_less_for_those_who_wait() {
+        let mut pool = Pool::new(1, 64).with_room(4);
+        let mut buffers = Vec::new();
+        for (lent, waiting, others) in [(0, true, true), (1, true, true), (2, true, true), (3, false, true)] {
+            assert_eq!((pool.has_room(true), pool.has_room(false)), (waiting, others), "{lent}");
+            buffers.push(pool.take());
+        }
+        assert!(!pool.has_room(false));
+        pool.give(buffers.pop().unwrap());
+        assert_eq!((pool.has_room(true), pool.has_room(false)), (false, true));
+        buffers.drain(1..).for_each(|buffer| pool.give(buffer));
+        assert!(pool.has_room(true));
     }
 
     #[test]

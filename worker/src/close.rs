@@ -21,10 +21,14 @@ pub enum CloseReason {
     ContentTimeout,
     /// The peer took no bytes in time.
     SendTimeout,
+    /// The peer took or gave fewer bytes a second than it has to.
+    TooSlow,
     /// A refused peer went on talking for too long.
     LingerTimeout,
     /// It did not begin with a header of the PROXY protocol, or may not.
     ProxyHeader,
+    /// There was no memory left for what it made us keep.
+    NoMemory,
     /// Its client has as many connections as allowed.
     Crowded,
     /// Another needed its place, and it had been idle longest.
@@ -56,7 +60,15 @@ impl CloseReason {
     /// would wait for bytes that nobody takes.
     #[must_use]
     pub const fn needs_reset(self) -> bool {
-        matches!(self, Self::ContentTimeout | Self::SendTimeout | Self::TruncatedFile | Self::Failed)
+        matches!(
+            self,
+            Self::ContentTimeout
+                | Self::SendTimeout
+                | Self::TooSlow
+                | Self::NoMemory
+                | Self::TruncatedFile
+                | Self::Failed
+        )
     }
 
     /// Counts the end of a connection.
@@ -67,6 +79,8 @@ impl CloseReason {
             Self::KeepAliveTimeout => &counters.keep_alive_timeouts,
             Self::ContentTimeout => &counters.content_timeouts,
             Self::SendTimeout => &counters.send_timeouts,
+            Self::TooSlow => &counters.slow_peers,
+            Self::NoMemory => &counters.memory_refusals,
             Self::LingerTimeout => &counters.linger_timeouts,
             Self::ProxyHeader => &counters.proxy_refusals,
             Self::Crowded => &counters.crowd_refusals,

@@ -37,7 +37,9 @@ use long::{KINDS, Kind, Long};
 pub use window::Window;
 
 /// Tasks that may wait for a helper, of all workers together, and as many of each kind that takes long.
-const QUEUE_MAX: usize = 4096;
+pub const QUEUE_MAX: usize = 4096;
+/// What the queues take of helpers that do anything, but for what is behind the pointers in them.
+pub const QUEUES_BYTES: usize = (QUEUE_MAX + long::EMPTY_JOBS) * (size_of::<Job>() + 8);
 /// Outcomes that may wait for a worker, tasks under way included.
 const INBOX_MAX: usize = 4096;
 /// How much of a file is brought into memory at once, so that the kernel can send it.
@@ -161,7 +163,14 @@ impl Inbox {
     /// An empty inbox of the worker that `waker` wakes.
     #[must_use]
     pub fn new(waker: Arc<mio::Waker>) -> Arc<Self> {
-        Arc::new(Self { done: ArrayQueue::new(INBOX_MAX), outstanding: AtomicUsize::new(0), waker })
+        Self::with_room(waker, INBOX_MAX)
+    }
+
+    /// The same for so many tasks, at least one.
+    #[must_use]
+    pub fn with_room(waker: Arc<mio::Waker>, tasks_max: usize) -> Arc<Self> {
+        let done = ArrayQueue::new(tasks_max.clamp(1, INBOX_MAX));
+        Arc::new(Self { done, outstanding: AtomicUsize::new(0), waker })
     }
 
     /// The next outcome, and of which errand.
@@ -233,7 +242,10 @@ impl Helpers {
         inbox: &Arc<Inbox>,
     ) -> Result<(), Task> {
         // Only the inbox's worker adds to the count, so it cannot grow between the two.
-        if inbox.outstanding.load(Ordering::Relaxed) >= INBOX_MAX {
+        // What takes long leaves a quarter to the rest.
+        let room = inbox.done.capacity();
+        let room = if task.takes_long() { room - room / 4 } else { room };
+        if inbox.outstanding.load(Ordering::Relaxed) >= room {
             return Err(task);
         }
         let job = Job { errand: **claim, claims: Arc::downgrade(claim), task, inbox: Arc::clone(inbox) };
@@ -327,6 +339,12 @@ impl Helpers {
 }
 
 impl Task {
+    /// Whether it takes a processor, and long, so that it waits in a queue of its own.
+    #[must_use]
+    pub const fn takes_long(&self) -> bool {
+        matches!(self, Self::Make(_) | Self::List(_) | Self::Verify(_))
+    }
+
     fn run(self, helpers: &Arc<Helpers>, scratch: &mut [u8]) -> Outcome {
         match self {
             Self::Open(mut opening) => {

@@ -23,11 +23,14 @@
 //! head is decoded once more and answered.
 //!
 //! This file is the way of the bytes: in, through the machine, out. `answering` decides and writes responses,
-//! `waiting` owns the deadlines and the ways to end, `introduction` what a proxy says before the first request,
-//! `sparing` which connections make room for others, and which get none.
+//! `waiting` owns the deadlines and the ways to end, `pacing` the rates, `keeping` the input that has to wait,
+//! `introduction` what a proxy says before the first request, `sparing` which connections make room for others, and which
+//! get none.
 
 mod answering;
 mod introduction;
+mod keeping;
+mod pacing;
 mod sparing;
 mod waiting;
 
@@ -42,6 +45,7 @@ use crate::context::{Context, OUTPUT_BYTES};
 use crate::errands::Ticket;
 use crate::handoff::Peer;
 use crate::output::{Budget, Flushed, Output};
+use crate::pace::Pace;
 use crate::transport::Transport;
 pub use answering::Arrival;
 use answering::Inquiry;
@@ -67,6 +71,7 @@ enum Pause {
     Input,
     Output,
     Budget,
+    Pace,
     Helper,
 }
 
@@ -75,13 +80,16 @@ enum Pause {
 pub struct Connection<T> {
     transport: T,
     http: Http1,
-    /// Input that is not used up: part of a head, or requests that wait for their turn.
+    /// Input that is not used up: part of a head, or requests that wait for their turn. A buffer of the pool, unless it
+    /// is empty.
     input: BytesMut,
     output: Output,
     /// What is being found out before the request can be answered.
     inquiry: Option<Box<Inquiry>>,
     /// The claim on what a helper is doing.
     ticket: Option<Ticket>,
+    /// How fast it may go, and how slowly, if that is bounded.
+    pace: Option<Box<Pace>>,
     deadline_ms: u64,
     /// Its place among the connections of its client.
     place: Place,
@@ -116,6 +124,7 @@ impl<T: Transport> Connection<T> {
             output: Output::default(),
             inquiry: None,
             ticket: None,
+            pace: Pace::begin(&cx.rates, cx.deadlines.send_ms, cx.clock.now_ms()),
             deadline_ms: cx.clock.now_ms() + cx.deadlines.header_ms,
             place: Place::default(),
             peer,
@@ -167,12 +176,16 @@ impl<T: Transport> Connection<T> {
     /// As [`Connection::advance`], with a response in the output buffer already.
     fn advance_with(&mut self, cx: &mut Context) -> Fate {
         let mut budget = Budget::TURN;
+        if self.pace.is_some() {
+            self.limit(&mut budget, cx);
+        }
         let mut buffer = std::mem::take(&mut cx.input);
         let result = self.run(&mut buffer, &mut budget, cx);
         cx.input = buffer;
         cx.output.clear();
         cx.counters.sent_bytes.add(budget.sent_bytes);
         match result {
+            Ok(pause) if self.pace.is_some() => self.pause_in_step(pause, &budget, cx),
             Ok(pause) => self.pause(pause, &budget, cx),
             Err(reason) => self.close(reason),
         }
@@ -195,6 +208,7 @@ impl<T: Transport> Connection<T> {
                 Flushed::Done => {}
                 Flushed::Blocked => return Ok(Pause::Output),
                 Flushed::Budget => return Ok(Pause::Budget),
+                Flushed::Paced => return Ok(Pause::Pace),
                 Flushed::Cold => return Ok(Pause::Helper),
             }
             match self.http.next() {
@@ -266,7 +280,7 @@ impl<T: Transport> Connection<T> {
             Ok(0) => {
                 self.is_drained = true;
                 self.http.end_of_stream();
-                self.input.clear();
+                self.give_input(cx);
             }
             Ok(bytes) => {
                 budget.input_bytes = budget.input_bytes.saturating_sub(bytes);
@@ -289,8 +303,7 @@ impl<T: Transport> Connection<T> {
         let used = self.consume(fresh, budget, cx);
         let rest = fresh.get(used..).unwrap_or_default();
         if !rest.is_empty() {
-            self.input = cx.buffers.take();
-            self.input.extend_from_slice(rest);
+            self.keep_rest(rest, cx);
         }
     }
 
@@ -352,7 +365,7 @@ impl<T: Transport> Connection<T> {
     /// logged.
     pub fn end(&mut self, cx: &mut Context) {
         self.output.end(cx);
-        cx.buffers.give(std::mem::take(&mut self.input));
+        self.give_input(cx);
     }
 
     fn drain_content(&mut self, input: &[u8], cx: &Context) -> usize {

@@ -16,6 +16,7 @@ use crate::gate::SharedGate;
 use crate::log_writer::Producer;
 use crate::metrics::Counters;
 use crate::output::Transfers;
+use crate::pace::Rates;
 use crate::settings::{Deadlines, Settings};
 use crate::site::Site;
 
@@ -25,8 +26,6 @@ pub const INPUT_BYTES: usize = 16 << 10;
 pub const OUTPUT_BYTES: usize = 64 << 10;
 /// How long a peer may take to finish a request, or to stop talking, when the server is ending.
 const DRAINING_MS: u64 = 1_000;
-/// Buffers and transfers kept for reuse. More may be in use; these are what a quiet worker holds on to.
-const POOLED_MAX: usize = 256;
 
 /// The worker's way to the access log. Shared with the worker's thread, which keeps it when the loop panics.
 pub type SharedProducer = Rc<RefCell<Producer>>;
@@ -40,6 +39,8 @@ pub struct Context {
     pub limits: Limits,
     /// Deadlines of a connection.
     pub deadlines: Deadlines,
+    /// How fast a connection may go, and how slowly.
+    pub rates: Rates,
     /// Where sockets are read into.
     pub input: Vec<u8>,
     /// Where responses gather. Empty between calls.
@@ -74,14 +75,16 @@ impl Context {
         log: Option<SharedProducer>,
         clock: Clock,
     ) -> Self {
+        let memory = &settings.memory;
         Self {
             clock,
             limits: settings.limits,
             deadlines: settings.deadlines,
+            rates: settings.rates,
             input: vec![0; INPUT_BYTES],
             output: BytesMut::with_capacity(2 * OUTPUT_BYTES),
-            buffers: Pool::new(POOLED_MAX, INPUT_BYTES),
-            transfers: Transfers::new(POOLED_MAX),
+            buffers: Pool::new(memory.pooled_max, INPUT_BYTES).with_room(memory.kept_inputs_max),
+            transfers: Transfers::new(memory.pooled_max).with_room(memory.kept_output_bytes_max),
             site,
             gate: None,
             of_clients: None,

@@ -46,6 +46,10 @@ pub struct Counters {
     pub content_timeouts: Counter,
     /// Connections reset because the peer took no more bytes.
     pub send_timeouts: Counter,
+    /// Times there was no memory left for what a client made us keep.
+    pub memory_refusals: Counter,
+    /// Connections reset because the peer took or gave too few bytes a second.
+    pub slow_peers: Counter,
     /// Connections closed because a refused peer went on talking.
     pub linger_timeouts: Counter,
     /// Connections reset because a file changed while it was being sent.

@@ -5,6 +5,8 @@
 //! when the socket is full moves into a transfer, which the connection then holds until it is through. An
 //! idle connection holds nothing.
 
+mod transfers;
+
 use std::io;
 
 use bytes::{Buf, BytesMut};
@@ -16,9 +18,7 @@ use crate::cold::{Outcome, READ_BYTES, Task, WARM_BYTES, Window};
 use crate::context::Context;
 use crate::respond::FileContent;
 use crate::transport::Transport;
-
-/// A transfer that has grown beyond this gives its memory back before it is kept for reuse.
-const POOLED_BYTES_MAX: usize = 128 << 10;
+pub use transfers::Transfers;
 
 /// What a connection may still do in this turn, and what it has done.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +29,31 @@ pub struct Budget {
     pub file_bytes: u64,
     /// Bytes it may read.
     pub input_bytes: usize,
+    /// Bytes it may hand to the kernel, of heads and contents alike; not bounded but by `--limit-rate`.
+    pub output_bytes: u64,
     /// Bytes it has handed to the kernel.
     pub sent_bytes: u64,
 }
 
 impl Budget {
     /// What every connection gets in a turn: enough to make the turn worth it, little enough to be fair.
-    pub const TURN: Self = Self { exchanges: 16, file_bytes: 2 << 20, input_bytes: 256 << 10, sent_bytes: 0 };
+    pub const TURN: Self = Self {
+        exchanges: 16,
+        file_bytes: 2 << 20,
+        input_bytes: 256 << 10,
+        output_bytes: u64::MAX,
+        sent_bytes: 0,
+    };
+
+    const fn add_sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+        self.output_bytes = self.output_bytes.saturating_sub(bytes);
+    }
+
+    /// Why not all was sent.
+    const fn unfinished(&self) -> Flushed {
+        if self.output_bytes == 0 { Flushed::Paced } else { Flushed::Blocked }
+    }
 }
 
 /// How far a flush came.
@@ -47,6 +65,8 @@ pub enum Flushed {
     Blocked,
     /// The budget is used up; the socket may have room.
     Budget,
+    /// The rate that is allowed is used up; more accrues with time.
+    Paced,
     /// The file is not in memory: a helper has to do [`Output::task`] first.
     Cold,
 }
@@ -65,6 +85,8 @@ struct Transfer {
     line_prefix_bytes: usize,
     /// Offset up to which the file was brought into memory for this transfer.
     warm_until: u64,
+    /// What it takes, or is about to, of the memory for all of them: never less until it ends.
+    charged_bytes: usize,
 }
 
 impl Transfer {
@@ -96,7 +118,7 @@ impl Transfer {
         }
         let sent = send(transport, &self.bytes, self.file_follows(), budget)?;
         self.bytes.advance(sent);
-        Ok(if self.bytes.is_empty() { Flushed::Done } else { Flushed::Blocked })
+        Ok(if self.bytes.is_empty() { Flushed::Done } else { budget.unfinished() })
     }
 
     fn flush_file<T: Transport>(
@@ -107,9 +129,9 @@ impl Transfer {
     ) -> Result<Flushed, CloseReason> {
         let Some(file) = &mut self.file else { return Ok(Flushed::Done) };
         while file.left_bytes > 0 {
-            let step = file.left_bytes.min(budget.file_bytes);
+            let step = file.left_bytes.min(budget.file_bytes).min(budget.output_bytes);
             if step == 0 {
-                return Ok(Flushed::Budget);
+                return Ok(if budget.output_bytes == 0 { Flushed::Paced } else { Flushed::Budget });
             }
             let step = match self.warm_until.saturating_sub(file.offset) {
                 0 if !may_wait && !file.representation.is_resident(file.offset, step) => {
@@ -126,7 +148,7 @@ impl Transfer {
                     file.offset += sent;
                     file.left_bytes = file.left_bytes.saturating_sub(sent);
                     budget.file_bytes = budget.file_bytes.saturating_sub(sent);
-                    budget.sent_bytes += sent;
+                    budget.add_sent(sent);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
                 Err(error) => return Err(CloseReason::of_send_file(&error)),
@@ -191,21 +213,38 @@ impl Transfer {
     }
 }
 
-/// How many of `bytes` the socket took: none if it is full.
+/// How many of `bytes` the socket took: none if it is full, or nothing may be sent.
 fn send<T: Transport>(
     transport: &mut T,
     bytes: &[u8],
     more_follows: bool,
     budget: &mut Budget,
 ) -> Result<usize, CloseReason> {
+    let mut bytes = bytes;
+    let mut more_follows = more_follows;
+    if bytes.len() as u64 > budget.output_bytes {
+        bytes = allowed(bytes, budget.output_bytes);
+        // It does, but not soon.
+        more_follows = false;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+    }
     match transport.send(bytes, more_follows) {
         Ok(sent) => {
-            budget.sent_bytes += sent as u64;
+            budget.add_sent(sent as u64);
             Ok(sent)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         Err(_) => Err(CloseReason::Peer),
     }
+}
+
+/// The beginning of `bytes`, as far as it may be sent.
+#[cold]
+fn allowed(bytes: &[u8], output_bytes: u64) -> &[u8] {
+    let length = usize::try_from(output_bytes).unwrap_or(usize::MAX);
+    bytes.get(..length).unwrap_or(bytes)
 }
 
 /// The sending side of a connection.
@@ -234,6 +273,10 @@ impl Output {
             transfer.line_prefix_bytes = transfer.line.len();
             line.write_suffix(&mut transfer.line);
         }
+        if !cx.transfers.charge(transfer, transfer.line.len()) {
+            cx.counters.memory_refusals.increment();
+            transfer.line = Vec::new();
+        }
         transfer.promised_bytes = content_bytes;
         transfer.file_bytes = file.left_bytes_in_all();
         transfer.file = Some(file);
@@ -251,7 +294,7 @@ impl Output {
         cx: &mut Context,
     ) -> Result<Flushed, CloseReason> {
         if !cx.output.is_empty() && !self.flush_fresh(transport, budget, cx)? {
-            return Ok(Flushed::Blocked);
+            return Ok(budget.unfinished());
         }
         let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
         let flushed = transfer.flush(transport, budget, cx.may_wait())?;
@@ -275,6 +318,9 @@ impl Output {
         let is_sent = rest.is_empty();
         if !is_sent {
             let transfer = self.0.get_or_insert_with(|| cx.transfers.take());
+            if !cx.transfers.charge(transfer, transfer.line.len() + rest.len()) {
+                return Err(CloseReason::NoMemory);
+            }
             transfer.bytes.extend_from_slice(rest);
         }
         cx.output.clear();
@@ -285,6 +331,18 @@ impl Output {
     #[must_use]
     pub fn task(&self) -> Option<Task> {
         self.0.as_ref().and_then(|transfer| transfer.task())
+    }
+
+    /// Whether there is memory for what comes of a task.
+    pub fn makes_room(&mut self, task: &Task, transfers: &mut Transfers) -> bool {
+        match (task, &mut self.0) {
+            // What was read comes once by itself, and once among what is to be sent.
+            (Task::Read(window), Some(transfer)) => {
+                let bytes = usize::try_from(window.bytes).unwrap_or(usize::MAX);
+                transfers.charge(transfer, transfer.line.len().saturating_add(bytes.saturating_mul(2)))
+            }
+            _ => true,
+        }
     }
 
     /// A helper has done its task.
@@ -322,36 +380,6 @@ impl Output {
             });
         }
         cx.transfers.give(transfer);
-    }
-}
-
-/// A bounded stack of transfers that are not in use.
-#[derive(Debug)]
-pub struct Transfers {
-    #[expect(clippy::vec_box, reason = "a transfer moves between pool and connection as a pointer")]
-    free: Vec<Box<Transfer>>,
-    free_max: usize,
-}
-
-impl Transfers {
-    /// A pool that keeps at most `free_max` transfers.
-    #[must_use]
-    pub const fn new(free_max: usize) -> Self {
-        Self { free: Vec::new(), free_max }
-    }
-
-    fn take(&mut self) -> Box<Transfer> {
-        self.free.pop().unwrap_or_default()
-    }
-
-    fn give(&mut self, mut transfer: Box<Transfer>) {
-        if self.free.len() < self.free_max {
-            transfer.clear();
-            if transfer.bytes.capacity() > POOLED_BYTES_MAX {
-                transfer.bytes = BytesMut::new();
-            }
-            self.free.push(transfer);
-        }
     }
 }
 

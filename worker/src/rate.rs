@@ -17,6 +17,8 @@ const PLACES: usize = 8;
 const SETS: usize = 8_192;
 /// Clients whose buckets are known at a time.
 pub const CLIENTS_MAX: usize = SETS * PLACES;
+/// What the buckets take.
+pub const BUCKETS_BYTES: usize = SETS * size_of::<Set>();
 /// How often a thread tries to get a place before it shares one.
 const TRIES: usize = 4;
 const NS_PER_MS: u64 = 1_000_000;

@@ -247,6 +247,10 @@ impl Reactor {
         let Some((task, errands)) = connection.task().zip(self.cx.errands.as_mut()) else {
             return Fate::Close(CloseReason::Failed);
         };
+        if !connection.makes_room(&task, &mut self.cx.transfers) {
+            self.cx.counters.memory_refusals.increment();
+            return connection.go_without(&task, &mut self.cx);
+        }
         let client = connection.client();
         let connections = &mut self.connections;
         let still_waits =

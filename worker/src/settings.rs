@@ -7,6 +7,8 @@ use protocol::host::Hosts;
 use protocol::{Limits, Status};
 
 use crate::gate::GateSettings;
+use crate::memory::Memory;
+use crate::pace::Rates;
 use crate::site::plan::Plan;
 use crate::threads::FirstStep;
 
@@ -17,6 +19,10 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a connection may take over what.
     pub deadlines: Deadlines,
+    /// How fast a connection may go, and how slowly.
+    pub rates: Rates,
+    /// How much memory clients may make it take.
+    pub memory: Memory,
     /// Most connections this worker holds at once.
     pub connections_max: usize,
     /// Sockets that may wait in the hand-off from the acceptor.
@@ -85,6 +91,8 @@ pub struct SiteSettings {
     pub open_files_max: usize,
     /// Most bytes of small files kept in memory.
     pub memory_bytes_max: usize,
+    /// Most bytes of content that was made, or is held in memory, beyond that.
+    pub lent_bytes_max: u64,
     /// How long an entry of the cache is believed before it is compared with the file system.
     pub check_interval_ms: u64,
 }

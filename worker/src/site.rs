@@ -52,7 +52,6 @@ use answer::select;
 use cache::{Cache, Hit};
 pub use locate::{Finding, Found};
 use locate::{Located, NOT_FOUND};
-use making::LENT_BYTES_MAX;
 use missing::Missing;
 use opening::Wanted;
 use release::{Release, Releases};
@@ -136,7 +135,9 @@ impl Site {
             key: Vec::new(),
             routed: Vec::new(),
             errand: None,
-            allowance: Allowance::new(LENT_BYTES_MAX.saturating_add(settings.memory_bytes_max as u64)),
+            allowance: Allowance::new(
+                settings.lent_bytes_max.saturating_add(settings.memory_bytes_max as u64),
+            ),
             has_fields: !settings.plan.fields.is_empty(),
             varies: "",
             extras: Extras::default(),
@@ -279,7 +280,8 @@ impl Site {
                 }
                 let is_intact = representation.is_intact();
                 if is_intact && representation.is_worth_holding(part.len()) {
-                    self.cache.hold(self.trees.key_of(path, &mut self.key), representation);
+                    let key = self.trees.key_of(path, &mut self.key);
+                    self.cache.hold(key, representation, &self.allowance);
                 }
                 is_intact
             }

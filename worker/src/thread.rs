@@ -249,10 +249,12 @@ impl Worker {
         cx.gate = gate;
         cx.of_clients = self.room.of_clients();
         // A new inbox for each loop: outcomes for one that is gone are nobody's.
-        cx.errands = self
-            .helpers
-            .as_ref()
-            .map(|(helpers, waker)| Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker))));
+        cx.errands = self.helpers.as_ref().map(|(helpers, waker)| {
+            Errands::new(
+                Arc::clone(helpers),
+                Inbox::with_room(Arc::clone(waker), self.settings.memory.tasks_max),
+            )
+        });
         let registry = self.poll.registry().try_clone()?;
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);

@@ -22,6 +22,8 @@ const NAME_BYTES_MAX: usize = 255;
 const ARGON2_KIB_MAX: u32 = 256 << 10;
 const ARGON2_PASSES_MAX: u32 = 16;
 const BCRYPT_COST_MAX: u32 = 16;
+/// What bcrypt takes: 4 KiB of state, and a little.
+const BCRYPT_KIB: u32 = 8;
 
 /// A name and the hash of its password.
 #[derive(Clone, Debug)]
@@ -169,6 +171,18 @@ impl Users {
             }
         }
         Ok(Self { hashes, decoy })
+    }
+
+    /// Memory that trying the costliest of their passwords takes, in KiB.
+    #[must_use]
+    pub fn password_kib(&self) -> u32 {
+        let kib = |hash: &Hash| match hash {
+            Hash::Argon2id(hash) => {
+                Params::try_from(&hash.password_hash()).map_or(0, |params| params.m_cost())
+            }
+            Hash::Bcrypt(_) => BCRYPT_KIB,
+        };
+        self.hashes.values().map(kib).max().unwrap_or(0)
     }
 
     /// Whether the value of an `Authorization` field names one of them with the right password. Takes its time.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use oneloop_worker::cold::Helpers;
 use oneloop_worker::log_writer::{self, Destination, Opened};
 use oneloop_worker::{
-    Accepted, Control, Deadlines, Entrance, FieldPolicy, FirstStep, Peer, Phase, Plan, Redirect, Room,
-    Routes, Settings, SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
+    Accepted, Control, Deadlines, Entrance, FieldPolicy, FirstStep, Memory, Peer, Phase, Plan, Rates,
+    Redirect, Room, Routes, Settings, SiteSettings, Symlinks, VirtualHosts, open_roots, spawn,
 };
 use protocol::cors::Origins;
 use protocol::rule::{Action, Rule};
@@ -67,6 +67,8 @@ fn settings(root: &Path) -> Settings {
     Settings {
         limits: protocol::Limits::default(),
         deadlines: Deadlines::default(),
+        rates: Rates::default(),
+        memory: Memory::default(),
         connections_max: 100,
         handoff_capacity: 16,
         backlog: 16,
@@ -85,6 +87,7 @@ fn settings(root: &Path) -> Settings {
             symlinks: Symlinks::Inside,
             open_files_max: 100,
             memory_bytes_max: 1 << 20,
+            lent_bytes_max: 128 << 20,
             // Entries are not checked again while requests are counted; a check may open and read a file.
             check_interval_ms: 3_600_000,
         },

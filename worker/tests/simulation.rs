@@ -19,6 +19,7 @@ pub mod simulation {
     pub mod client;
     pub mod directed;
     pub mod displacing;
+    pub mod fault;
     pub mod letters;
     pub mod places;
     pub mod verdict;
@@ -29,9 +30,10 @@ pub mod simulation {
 
 use oneloop_worker::close::CloseReason;
 use simulation::directed;
+use simulation::fault::Fault;
 use simulation::places::Places;
 use simulation::wire::Random;
-use simulation::world::{Fault, World};
+use simulation::world::World;
 
 /// Lives to play. CI plays all of them.
 const SEEDS: u64 = 6_000;

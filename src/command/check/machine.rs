@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::Finding;
 use crate::cli::{Cli, Workers};
-use crate::settings::{self, Machine};
+use crate::settings::{self, Machine, SettingsError};
 use crate::show::counted;
 
 /// All of it.
@@ -16,6 +16,7 @@ pub(super) fn findings(cli: &Cli) -> Vec<Finding> {
     let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn");
     let somaxconn = somaxconn.ok().and_then(|number| number.trim().parse().ok());
     let mut findings = vec![descriptors(cli, &machine), processors(cli, &machine)];
+    findings.extend(memory(cli, &machine));
     findings.extend(somaxconn.map(|somaxconn| backlog(cli.backlog, somaxconn)));
     findings.push(kernel());
     findings
@@ -34,6 +35,17 @@ fn descriptors(cli: &Cli, machine: &Machine) -> Finding {
             format!("{limit} allow {connections} connections, not --max-conns {wanted}: raise `ulimit -n`"),
         ),
         _ => Finding::ok("descriptors", format!("{limit}, for at most {connections} connections")),
+    }
+}
+
+/// What of a budget goes where.
+fn memory(cli: &Cli, machine: &Machine) -> Option<Finding> {
+    let has_access_log = settings::access_log(cli.access_log.as_deref(), false).is_some();
+    match settings::memory(cli, machine, has_access_log) {
+        Ok(shares) => shares.is_bounded().then(|| Finding::ok("memory", shares)),
+        Err(SettingsError::Memory(error)) => Some(Finding::fail("memory", error)),
+        // Told by others.
+        Err(_) => None,
     }
 }
 

@@ -18,6 +18,10 @@ use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 /// How many lots clients are divided into, and what each wants.
 const CLIENTS: usize = 16;
 const THINGS: usize = 8;
+/// Jobs for which a queue has room that has ever held one: a block of `SegQueue`.
+const BLOCK_JOBS: usize = 31;
+/// Jobs for which there is room in all queues together, though none waits.
+pub(super) const EMPTY_JOBS: usize = KINDS.len() * CLIENTS * THINGS * BLOCK_JOBS;
 /// Bits of [`Long::busy`] for each kind. There are no more helpers than that holds.
 const BUSY_BITS: u32 = 8;
 

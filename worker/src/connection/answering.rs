@@ -16,6 +16,7 @@ use crate::decision::decided;
 use crate::errands::{ErrandId, Ticket};
 use crate::gate::{Gate, SharedGate, Verdict};
 use crate::metrics::Counters;
+use crate::output::Transfers;
 use crate::respond::{self, Asker, Reply};
 use crate::site::{Answer, Asked, Finding, Site};
 use crate::transport::Transport;
@@ -150,7 +151,7 @@ impl<T: Transport> Connection<T> {
     }
 
     #[cold]
-    fn put_unavailable(&mut self, head: &RequestHead<'_>, cx: &mut Context) {
+    pub(super) fn put_unavailable(&mut self, head: &RequestHead<'_>, cx: &mut Context) {
         let answer = cx.site.refuse(UNAVAILABLE, head);
         self.put(head, &answer, cx);
     }
@@ -210,9 +211,14 @@ impl<T: Transport> Connection<T> {
     pub(super) fn refuse(&mut self, error: RequestError, input: &[u8], cx: &mut Context) {
         tracing::debug!(peer = %self.peer, %error, "request refused");
         decided!("request", "refused: {error}");
+        self.put_refusal(error.status(), input, cx);
+    }
+
+    /// Refuses what is no request, or not a whole one.
+    pub(super) fn put_refusal(&mut self, status: Status, input: &[u8], cx: &mut Context) {
         let request_line = access_log::request_line(input);
         let asker = if request_line.starts_with(b"HEAD ") { Asker::UNKNOWN_HEAD } else { Asker::UNKNOWN };
-        let reply = respond::refuse(&mut cx.output, error.status(), asker, &cx.clock);
+        let reply = respond::refuse(&mut cx.output, status, asker, &cx.clock);
         cx.counters.requests.increment();
         cx.counters.refused_requests.increment();
         self.http.respond(false);
@@ -223,6 +229,17 @@ impl<T: Transport> Connection<T> {
     pub fn task(&mut self) -> Option<Task> {
         let task = self.inquiry.as_mut().and_then(|inquiry| inquiry.task.take());
         task.map(|task| *task).or_else(|| self.output.task())
+    }
+
+    /// Whether what is to be found out takes a helper long.
+    pub(super) fn waits_for_long(&self) -> bool {
+        let task = self.inquiry.as_ref().and_then(|inquiry| inquiry.task.as_deref());
+        task.is_some_and(Task::takes_long)
+    }
+
+    /// Whether there is memory for what comes of its task.
+    pub fn makes_room(&mut self, task: &Task, transfers: &mut Transfers) -> bool {
+        self.output.makes_room(task, transfers)
     }
 
     /// Whose request the task is for, if it is for one and that has an address.
@@ -290,6 +307,7 @@ impl<T: Transport> Connection<T> {
         let mut input = std::mem::take(&mut self.input);
         let mut lines = FieldLines::new();
         let Some((head, bytes)) = self.http.head_again(&input, &mut lines, &cx.limits) else {
+            self.input = input;
             return self.close(CloseReason::Failed);
         };
         if !answer(self, &head, cx) {

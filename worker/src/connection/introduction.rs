@@ -54,6 +54,9 @@ impl<T: Transport> Connection<T> {
     fn introduce(&mut self, fresh: &[u8], cx: &mut Context) -> Result<(), CloseReason> {
         let mut input = std::mem::take(&mut self.input);
         if input.is_empty() {
+            if !cx.buffers.has_room(true) {
+                return Err(CloseReason::NoMemory);
+            }
             input = cx.buffers.take();
         }
         input.extend_from_slice(fresh);

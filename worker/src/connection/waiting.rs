@@ -23,6 +23,8 @@ pub(super) enum Waiting {
     Content,
     /// Room in the socket.
     Send,
+    /// Time, until more may be sent.
+    Pace,
     /// The peer to be done talking.
     Linger,
     /// A helper, or room in the queue for one.
@@ -37,6 +39,8 @@ enum Tail {
     Moving,
     /// It has acknowledged none for as long as it may.
     Stalled,
+    /// It has acknowledged fewer than it has to.
+    Slow,
 }
 
 /// Bounds for the time between two looks at a tail.
@@ -62,7 +66,9 @@ impl<T: Transport> Connection<T> {
                 Tail::Gone => Fate::Again,
                 Tail::Moving => Fate::Wait,
                 Tail::Stalled => self.close(CloseReason::SendTimeout),
+                Tail::Slow => self.close(CloseReason::TooSlow),
             },
+            Waiting::Pace => self.go_on(cx),
             Waiting::Linger => self.expire_linger(cx),
             // There was no room in the queue.
             Waiting::Helper if self.ticket.is_none() => {
@@ -96,6 +102,7 @@ impl<T: Transport> Connection<T> {
                 }
                 (Waiting::Send, look_ms(cx))
             }
+            Pause::Pace => (Waiting::Pace, self.pace_ms()),
             Pause::Input if self.is_lingering => (Waiting::Linger, linger_ms(cx)),
             Pause::Input if cx.is_draining && is_idle && self.has_tail() => {
                 return self.close_behind_tail(cx);
@@ -128,7 +135,7 @@ impl<T: Transport> Connection<T> {
 
     fn time_out_head(&mut self, cx: &mut Context) -> Fate {
         cx.counters.header_timeouts.increment();
-        self.http.head_timeout();
+        self.http.give_up_head();
         let input = std::mem::take(&mut self.input);
         self.refuse(RequestError::HeadTimeout, &input, cx);
         cx.buffers.give(input);
@@ -159,6 +166,9 @@ impl<T: Transport> Connection<T> {
         if before == 0 || bytes < before {
             self.tail_moved_ms = now_ms;
         }
+        if self.takes_too_slowly(bytes, cx) {
+            return Tail::Slow;
+        }
         let stalls_at_ms = self.tail_moved_ms + cx.deadlines.send_ms;
         if now_ms >= stalls_at_ms {
             return Tail::Stalled;
@@ -182,6 +192,7 @@ impl<T: Transport> Connection<T> {
             Tail::Gone => self.close(CloseReason::KeepAliveTimeout),
             Tail::Moving => Fate::Wait,
             Tail::Stalled => self.close(CloseReason::SendTimeout),
+            Tail::Slow => self.close(CloseReason::TooSlow),
         }
     }
 
@@ -191,7 +202,7 @@ impl<T: Transport> Connection<T> {
         if self.has_long_tail {
             self.begin_tail(cx);
         }
-        cx.buffers.give(std::mem::take(&mut self.input));
+        self.give_input(cx);
         self.transport.finish().map_err(|_| CloseReason::Peer)
     }
 
@@ -213,6 +224,7 @@ impl<T: Transport> Connection<T> {
             Tail::Gone => self.close(CloseReason::Finished),
             Tail::Moving => Fate::Wait,
             Tail::Stalled => self.close(CloseReason::SendTimeout),
+            Tail::Slow => self.close(CloseReason::TooSlow),
         }
     }
 
@@ -243,7 +255,7 @@ impl<T: Transport> Connection<T> {
 }
 
 /// How often a peer is looked at that has to take what the kernel holds for it.
-fn look_ms(cx: &Context) -> u64 {
+pub(super) fn look_ms(cx: &Context) -> u64 {
     (cx.deadlines.send_ms / 8).clamp(LOOK_MS_MIN, LOOK_MS_MAX).min(cx.deadlines.send_ms)
 }
 

@@ -33,13 +33,23 @@ impl Allowance {
     /// Takes that many bytes, if there are as many.
     #[must_use]
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
-        let less = |free: u64| free.checked_sub(bytes);
-        let taken = self.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.is_ok().then(|| Share { allowance: Arc::clone(self), bytes })
+        let mut share = Share { allowance: Arc::clone(self), bytes: 0 };
+        share.grow(bytes).then_some(share)
     }
 }
 
 impl Share {
+    /// Takes that many bytes more, if there are as many; whether there were.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let less = |free: u64| free.checked_sub(bytes);
+        let has_taken =
+            self.allowance.free_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        if has_taken {
+            self.bytes += bytes;
+        }
+        has_taken
+    }
+
     /// How many bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
@@ -60,7 +70,9 @@ mod tests {
     #[test]
     fn what_is_taken_comes_back_when_it_is_dropped() {
         let allowance = Allowance::new(10);
-        let share = allowance.take(7).unwrap();
+        let mut share = allowance.take(5).unwrap();
+        assert!(allowance.take(6).is_none());
+        assert!(!share.grow(6) && share.grow(2));
         assert!(allowance.take(4).is_none());
         assert_eq!((share.bytes(), allowance.free_bytes()), (7, 3));
         drop(share);

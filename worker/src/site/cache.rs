@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::allowance::Allowance;
 use super::making::Making;
 use super::representation::Representation;
 use super::resource::Resource;
@@ -121,7 +123,7 @@ impl Cache {
 
     /// Lets a representation hold its content in memory from now on, and gives up others for it, if its content
     /// fits at all and the representation can.
-    pub fn hold(&mut self, key: &[u8], representation: &Rc<Representation>) {
+    pub fn hold(&mut self, key: &[u8], representation: &Rc<Representation>, allowance: &Arc<Allowance>) {
         if representation.memory_bytes() > 0 {
             return;
         }
@@ -134,7 +136,7 @@ impl Cache {
         }
         // It may have been among those.
         let Some(entry) = self.index.get(key).and_then(|&at| self.entries.get(at)) else { return };
-        if entry.resource.has(representation) && representation.hold() {
+        if entry.resource.has(representation) && representation.hold(allowance) {
             self.memory_bytes += representation.memory_bytes();
         }
     }
@@ -294,6 +296,7 @@ mod tests {
 
     #[test]
     fn what_is_held_counts_and_others_make_room_for_it() {
+        let allowance = Allowance::new(1 << 20);
         let mut cache = Cache::new(8, 50_000, 1000);
         cache.insert(b"/small", resource(15_000), 0);
         cache.insert(b"/large", resource(40_000), 0);
@@ -302,8 +305,8 @@ mod tests {
         let hold = |cache: &mut Cache, key: &[u8]| {
             if let Some(Hit::Fresh(resource)) = cache.get(key, 0) {
                 let representation = Rc::clone(resource.get(Coding::Identity).unwrap());
-                cache.hold(key, &representation);
-                cache.hold(b"/nothing", &representation);
+                cache.hold(key, &representation, &allowance);
+                cache.hold(b"/nothing", &representation, &allowance);
             }
         };
         hold(&mut cache, b"/too-large");

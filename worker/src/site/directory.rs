@@ -94,7 +94,7 @@ impl Enumeration {
             listed: None,
             unix_s: self.unix_s,
         };
-        let mut written = Representation::new(file, &stat, &description, true, Patience::MayWait)
+        let written = Representation::new(file, &stat, &description, true, Patience::MayWait)
             .map_err(|_| io::Error::other("what was written cannot be read"))?;
         written.count_against(share);
         let recipe = Recipe {
@@ -277,6 +277,7 @@ mod tests {
             symlinks: Symlinks::Inside,
             open_files_max: 8,
             memory_bytes_max: 1 << 20,
+            lent_bytes_max: 128 << 20,
             check_interval_ms: 1_000,
         };
         let releases = Root::open(tree.path(), Symlinks::Inside).unwrap().into();

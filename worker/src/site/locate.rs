@@ -378,6 +378,7 @@ mod tests {
             symlinks: Symlinks::Inside,
             open_files_max: 16,
             memory_bytes_max: 1 << 20,
+            lent_bytes_max: 128 << 20,
             check_interval_ms: HOUR_MS,
         };
         Site::new(settings, &Releases::new(Arc::clone(root), Vec::new()), Patience::MayWait)

@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Share};
 use super::digest::TagPolicy;
 use super::heads::{Description, Origin, Role};
 use super::plan::Plan;
@@ -101,19 +101,26 @@ impl Making {
     /// comes out is too long, or when there is no memory.
     pub fn run(&self) -> Result<Representation, Unmade> {
         let file = file_in_memory().map_err(Unmade::NotNow)?;
-        let room = self.allowance.free_bytes().min(DECODED_BYTES_MAX);
-        let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
-        let mut out = Bounded { out: BufWriter::with_capacity(BUFFER_BYTES, &file), room };
-        let converted = self.convert(source, &mut out).and_then(|()| out.flush());
-        drop(out);
+        let share = self.allowance.take(0).ok_or(io::ErrorKind::OutOfMemory);
+        let share = share.map_err(|kind| Unmade::NotNow(kind.into()))?;
+        let (converted, share, is_short) = self.write(&file, share);
         // Asked for after the bytes were read: whatever they were, they were it before this.
         let is_intact = Stamp::asked_for(self.source.as_fd()).is_ok_and(|stamp| stamp == self.stamp);
         match converted {
             _ if !is_intact => Err(Unmade::NotNow(io::Error::other("it changed while it was read"))),
-            Err(error) if room < DECODED_BYTES_MAX => Err(Unmade::NotNow(error)),
+            Err(error) if is_short => Err(Unmade::NotNow(error)),
             Err(error) => Err(Unmade::Never(error)),
-            Ok(()) => self.represent(file).map_err(Unmade::NotNow),
+            Ok(()) => self.represent(file, share).map_err(Unmade::NotNow),
         }
+    }
+
+    /// Writes what is made into `file`; what memory it took, and whether it failed for want of more.
+    fn write(&self, file: &File, share: Share) -> (io::Result<()>, Share, bool) {
+        let source = BufReader::with_capacity(BUFFER_BYTES, Source { file: &self.source, offset: 0 });
+        let out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let mut out = Bounded { out, room: DECODED_BYTES_MAX, share, is_short: false };
+        let converted = self.convert(source, &mut out).and_then(|()| out.flush());
+        (converted, out.share, out.is_short)
     }
 
     fn convert(&self, source: impl BufRead, out: &mut impl Write) -> io::Result<()> {
@@ -143,11 +150,9 @@ impl Making {
         Ok(())
     }
 
-    fn represent(&self, file: File) -> io::Result<Representation> {
+    fn represent(&self, file: File, share: Share) -> io::Result<Representation> {
         let file = sealed(file)?;
         let stat = rustix::fs::fstat(&file)?;
-        let bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        let share = self.allowance.take(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let description = Description {
             media_type: &self.recipe.media_type,
             coding: self.to,
@@ -159,7 +164,7 @@ impl Making {
             listed: None,
             unix_s: self.unix_s,
         };
-        let mut made = Representation::new(file, &stat, &description, true, Patience::MayWait)
+        let made = Representation::new(file, &stat, &description, true, Patience::MayWait)
             .map_err(|_| io::Error::other("what was made cannot be read"))?;
         made.count_against(share);
         Ok(made)
@@ -248,17 +253,24 @@ impl<R: BufRead> Read for ZstdFrames<R> {
     }
 }
 
-/// Takes no more than there is room for.
+/// Takes no more than there is room for, and memory as it goes: several are made at a time.
 struct Bounded<W> {
     out: W,
     room: u64,
+    share: Share,
+    /// Whether it failed for want of memory.
+    is_short: bool,
 }
 
 impl<W: Write> Write for Bounded<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.room = self.room.checked_sub(buffer.len() as u64).ok_or_else(|| {
-            io::Error::other("it is too long once it is decoded, or there is no memory for it")
-        })?;
+        let bytes = buffer.len() as u64;
+        let left = self.room.checked_sub(bytes);
+        self.room = left.ok_or_else(|| io::Error::other("it is too long once it is decoded"))?;
+        if !self.share.grow(bytes) {
+            self.is_short = true;
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         self.out.write_all(buffer)?;
         Ok(buffer.len())
     }

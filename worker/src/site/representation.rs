@@ -13,7 +13,7 @@ use protocol::validator::Validators;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::allowance::Share;
+use super::allowance::{Allowance, Share};
 use super::digest::{self, Digests, TagPolicy};
 use super::heads::{Description, Heads, Origin, Role, SETTLED_AFTER_S};
 use super::residency::{self, Residency};
@@ -47,8 +47,8 @@ pub struct Representation {
     is_settled: bool,
     /// Whether its content lies in memory and nowhere else.
     is_made: bool,
-    /// What that takes of the memory for such content, where it is limited.
-    share: Option<Share>,
+    /// What its content takes of the memory that is shared by all such content, if it was made or is held.
+    share: OnceCell<Share>,
     validators: Validators,
     /// All of the content: there from the beginning if it is small.
     memory: OnceCell<Bytes>,
@@ -88,7 +88,7 @@ impl Representation {
             stamp,
             is_settled: stamp.touched_s().saturating_add(SETTLED_AFTER_S) <= description.unix_s,
             is_made: !matches!(description.origin, Origin::Found),
-            share: None,
+            share: OnceCell::new(),
             validators,
             memory: memory.map_or_else(OnceCell::new, OnceCell::from),
             parts_bytes: Cell::new(0),
@@ -138,16 +138,21 @@ impl Representation {
         is_worth_it
     }
 
-    /// Reads the content into memory, if it is all there without waiting and is what it was; whether it was. That a
-    /// file is unchanged is seen only once it is settled.
-    pub fn hold(&self) -> bool {
+    /// Reads the content into memory, if it is all there without waiting, is what it was, and there is memory for it,
+    /// which it takes for as long as anybody has it; whether it did. That a file is unchanged is seen only once it is
+    /// settled.
+    pub fn hold(&self, allowance: &Arc<Allowance>) -> bool {
         if !self.is_settled || !self.is_resident(0, self.stamp.size()) {
             return false;
         }
+        let Some(share) = allowance.take(self.stamp.size()) else { return false };
         // What cannot be asked is trusted as much as it is for sendfile(2).
         let may_wait = self.residency == Residency::Mute;
         read_whole(&self.file, self.stamp.size(), may_wait).is_ok_and(|content| {
-            content.len() as u64 == self.stamp.size() && self.is_intact() && self.memory.set(content).is_ok()
+            content.len() as u64 == self.stamp.size()
+                && self.is_intact()
+                && self.memory.set(content).is_ok()
+                && self.share.set(share).is_ok()
         })
     }
 
@@ -170,8 +175,8 @@ impl Representation {
     }
 
     /// It was made, and takes that share of the memory for that.
-    pub fn count_against(&mut self, share: Share) {
-        self.share = Some(share);
+    pub fn count_against(&self, share: Share) {
+        let _ = self.share.set(share);
     }
 
     /// Lets helpers close the file, if that may have to wait, or takes its time because it frees the content.
@@ -494,17 +499,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         fs::write(&path, vec![7; 100_000]).unwrap();
-        assert!(!open(&path, now_s()).hold(), "just written");
+        let allowance = Allowance::new(1 << 20);
+        assert!(!open(&path, now_s()).hold(&allowance), "just written");
         let settled = open(&path, now_s() + 10);
         assert_eq!((settled.in_memory(0, 100), settled.memory_bytes()), (None, 0));
-        assert!(settled.hold());
+        assert!(!settled.hold(&Allowance::new(settled.length() - 1)), "no memory for it");
+        assert!(settled.hold(&allowance));
+        assert_eq!(allowance.free_bytes(), (1 << 20) - settled.length());
         assert_eq!(settled.memory_bytes(), 100_000);
         assert_eq!(settled.in_memory(99_990, 10), Some(&[7; 10][..]));
         assert_eq!(settled.in_memory(99_990, 11), None, "beyond the end");
         assert_eq!(settled.in_memory(0, 100_000), None, "large content is for sendfile(2)");
         let changed = open(&path, now_s() + 10);
         fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        assert!(!changed.hold());
+        assert!(!changed.hold(&allowance));
         assert_eq!(changed.in_memory(0, 100), None);
         assert!(!settled.is_intact(), "the whole would come from the file");
     }

@@ -6,11 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use oneloop_worker::Peer;
 use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::{Context, INPUT_BYTES};
 use oneloop_worker::errands::Done;
+use oneloop_worker::{Memory, Peer, Rates};
 
 use super::letters::{Letters, Step};
 use super::places::{self, Places};
@@ -37,7 +37,7 @@ pub fn play(text: &[u8], places: &Places) {
         _ => (places.plain.path(), places.plain.path(), ""),
     };
     places::restore(directory);
-    let mut cx = places::context(root, !prefix.is_empty(), DEADLINES);
+    let mut cx = places::context(root, !prefix.is_empty(), DEADLINES, Rates::default(), Memory::default());
     cx.buffers.give(BytesMut::with_capacity(INPUT_BYTES));
     let mut world = World {
         cx,

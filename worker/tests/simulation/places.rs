@@ -11,7 +11,9 @@ use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
-use oneloop_worker::{Counters, Deadlines, FirstStep, Plan, Settings, SiteSettings, Symlinks, VirtualHosts};
+use oneloop_worker::{
+    Counters, Deadlines, FirstStep, Memory, Plan, Rates, Settings, SiteSettings, Symlinks, VirtualHosts,
+};
 use tempfile::TempDir;
 
 use super::client::{self, FILES};
@@ -75,7 +77,13 @@ impl Default for Places {
 
 /// What a connection needs that serves a directory. Where files are cold, helpers open them. Elsewhere the connection opens them itself, so that it does not depend on
 /// the page cache what happens.
-pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context {
+pub fn context(
+    directory: &Path,
+    is_cold: bool,
+    deadlines: Deadlines,
+    rates: Rates,
+    memory: Memory,
+) -> Context {
     let patience = if is_cold { Patience::Never } else { Patience::MayWait };
     let site = SiteSettings {
         root: directory.to_owned(),
@@ -88,11 +96,14 @@ pub fn context(directory: &Path, is_cold: bool, deadlines: Deadlines) -> Context
         symlinks: Symlinks::Inside,
         open_files_max: 16,
         memory_bytes_max: 1 << 20,
+        lent_bytes_max: 128 << 20,
         check_interval_ms: 1_000,
     };
     let settings = Settings {
         limits: protocol::Limits::default(),
         deadlines,
+        rates,
+        memory,
         connections_max: 1,
         handoff_capacity: 1,
         backlog: 1,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -10,45 +11,13 @@ use oneloop_worker::close::CloseReason;
 use oneloop_worker::connection::{Arrival, Connection, Fate};
 use oneloop_worker::context::Context;
 use oneloop_worker::errands::{Done, Ticket};
-use oneloop_worker::{Deadlines, Peer};
+use oneloop_worker::{Deadlines, Memory, Peer, Rates};
 
 use super::client::{self, CUT_BYTES, Expected};
 use super::displacing;
+use super::fault::Fault;
 use super::places::{self, Places};
 use super::wire::{Random, Simulated, Wire};
-
-/// What goes wrong in a life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    None,
-    /// The peer resets the connection.
-    Reset,
-    /// The client reads so slowly that the send deadline passes again and again, but never without progress.
-    ReadSlowly,
-    /// The client stops reading.
-    StopReading,
-    /// The client stops sending somewhere in its script.
-    StopSending,
-    /// The file that is being sent gets shorter.
-    Truncate,
-    /// The server is told to end.
-    Drain,
-    /// Room is needed, again and again.
-    Displace,
-}
-
-impl Fault {
-    pub const ALL: [Self; 8] = [
-        Self::None,
-        Self::Reset,
-        Self::ReadSlowly,
-        Self::StopReading,
-        Self::StopSending,
-        Self::Truncate,
-        Self::Drain,
-        Self::Displace,
-    ];
-}
 
 /// A life and everything in it.
 pub struct World {
@@ -63,6 +32,8 @@ pub struct World {
     ends: Vec<usize>,
     expected: Vec<Expected>,
     cx: Context,
+    /// Whether there is little memory for responses that the client does not take.
+    is_tight: bool,
     connection: Connection<Simulated>,
     fate: Fate,
     now_ms: u64,
@@ -83,6 +54,13 @@ pub const DEADLINES: Deadlines = Deadlines {
     linger_ms: 500_000,
 };
 const STEPS_MAX: usize = 400_000;
+
+/// Half of the connections are paced, and of half of all a rate is demanded, though never as much as they are sent.
+fn rates(random: &mut Random) -> Rates {
+    let most = random.chance(2).then(|| [5_000, 100_000, 3_000_000][random.below(3)]);
+    let least = random.chance(2).then(|| most.map_or(1_000, |most| most - 1));
+    Rates { most: most.and_then(NonZeroU64::new), least: least.and_then(NonZeroU64::new) }
+}
 
 impl World {
     pub fn new(seed: u64, places: &Places) -> Self {
@@ -112,7 +90,11 @@ impl World {
         }
         let capacity = [100 + random.below(2_000), 2_000 + random.below(20_000), 300_000][random.below(3)];
         let wire = Rc::new(RefCell::new(Wire::new(capacity, Random::new(seed ^ 0x5555))));
-        let cx = places::context(root, !prefix.is_empty(), DEADLINES);
+        let rates = rates(&mut random);
+        let is_tight = random.chance(8);
+        let kept_output_bytes_max = if is_tight { 30_000 } else { usize::MAX };
+        let memory = Memory { kept_output_bytes_max, ..Memory::default() };
+        let cx = places::context(root, !prefix.is_empty(), DEADLINES, rates, memory);
         let connection = Connection::new(Simulated(Rc::clone(&wire)), Peer::Unix, &cx);
         Self {
             fault,
@@ -126,6 +108,7 @@ impl World {
             ends,
             expected,
             cx,
+            is_tight,
             connection,
             fate: Fate::Wait,
             now_ms: 0,
@@ -147,6 +130,7 @@ impl World {
                 self.connection.end(&mut self.cx);
                 return reason;
             }
+            self.expect_pace();
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "the connection gets nowhere");
             if self.has_struck && self.fault == Fault::Displace && self.is_asked_for_room() {
@@ -162,6 +146,14 @@ impl World {
                 self.something_happens();
             }
         }
+    }
+
+    /// Whatever happens, no more is sent than a burst and what has accrued since.
+    fn expect_pace(&self) {
+        let Some(most) = self.cx.rates.most else { return };
+        let burst = (most.get() * 375 / 1_000).max(32 << 10);
+        let sent = self.wire.borrow().outbound.len() as u64;
+        assert!(sent <= burst + most.get() * self.now_ms / 1_000 + 1, "{sent} bytes in {} ms", self.now_ms);
     }
 
     fn advance(&mut self) {
@@ -376,10 +368,14 @@ impl World {
                 | CloseReason::HeaderTimeout
         );
         let is_right = match self.fault {
+            _ if reason == CloseReason::NoMemory => self.is_tight,
             _ if !self.has_struck => is_all && is_end,
             Fault::None => is_all && is_end,
+            // Few bytes in minutes: too few for any rate that is demanded here.
+            Fault::ReadSlowly if reason == CloseReason::TooSlow => self.cx.rates.least.is_some(),
             Fault::ReadSlowly => !is_cut && reason != CloseReason::SendTimeout,
             Fault::Reset => reason == CloseReason::Peer || is_all,
+            Fault::StopReading if reason == CloseReason::TooSlow => self.cx.rates.least.is_some(),
             Fault::StopReading => !is_cut || reason == CloseReason::SendTimeout,
             Fault::StopSending => !is_cut,
             Fault::Truncate => is_cut == (reason == CloseReason::TruncatedFile) && (is_cut || is_all),
