@@ -269,7 +269,10 @@ impl World {
         if becomes_writable && self.connection.wants_write() {
             self.advance();
         }
-        self.pass_time(DEADLINES.send_ms * 6 / 10);
+        // Whoever is closed is never asked again.
+        if !matches!(self.fate, Fate::Close(_)) {
+            self.pass_time(DEADLINES.send_ms * 6 / 10);
+        }
     }
 
     /// Whether that changed anything.
