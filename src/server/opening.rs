@@ -1,7 +1,6 @@
 //! Everything that is opened before there are threads, in the order in which rights are needed and given up: listeners
 //! and access log, then the user that we become, then the roots, then the sandbox.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -76,7 +75,12 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn may_write(path: &Path) -> bool {
-    rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+    may(path, Access::WRITE_OK)
+}
+
+/// Asked, not tried: opening a FIFO could wait for ever.
+fn may(path: &Path, access: Access) -> bool {
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
 }
 
 /// As the user that we have become may not.
@@ -92,7 +96,7 @@ fn warn_of_what_is_not_reopened(settings: &Settings) {
         warn(path, "write to it and to its folder, or HUP keeps the old file");
     }
     if let Some(file) = &settings.user_file
-        && File::open(file.path()).is_err()
+        && !may(file.path(), Access::READ_OK)
     {
         warn(file.path(), "read it, or HUP keeps the old users");
     }

@@ -26,13 +26,6 @@ pub(super) fn sandbox(cli: &Cli, sockets: &[PathBuf]) -> Vec<Finding> {
         let reach = settings::reach(cli, &site, sockets.iter().map(PathBuf::as_path), access_log.as_ref());
         findings.push(Finding::ok("reach", described(&reach)));
     }
-    let missing = cli.confinement.sandbox_allow.iter().filter(|directory| !directory.is_dir());
-    findings.extend(missing.map(|directory| {
-        Finding::warn(
-            "reach",
-            format!("{} is no directory, so --sandbox-allow is about nothing", directory.display()),
-        )
-    }));
     findings
 }
 
