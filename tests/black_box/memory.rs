@@ -81,7 +81,7 @@ fn under_attack<R>(server: &Server, target: &str, content: &[u8], attack: impl F
 }
 
 /// Runs an attack three times. The first makes what is made once, and its end is what calm is like: so much may remain
-/// after the others, and a tenth, and spare buffers.
+/// after the others, and a tenth, and spare buffers. A twentieth of the budget is how far the allocator alone may be off.
 fn expect_calm_again(test: &str, server: &Server, target: &str, content: &[u8], attack: impl Fn()) {
     let sockets = server.process().sockets();
     let settle = || {
@@ -101,7 +101,7 @@ fn expect_calm_again(test: &str, server: &Server, target: &str, content: &[u8], 
     for _ in 0..2 {
         after = calm(under_attack(server, target, content, &attack).1);
     }
-    let most = before + before / 10 + spare_bytes(server);
+    let most = before + (before / 10).max(BUDGET / 20) + spare_bytes(server);
     assert!(after <= most, "{after} bytes after, {before} before, {fresh} at the start");
     assert!(start.elapsed() < SECOND * 60);
 }
