@@ -88,7 +88,7 @@ pub(crate) struct Healthcheck {
 #[derive(Clone, Debug, Args)]
 struct Asked {
     /// What to ask for: http://HOST:PORT/PATH; or a path, of the server that PORT, ONELOOP_LISTEN, ONELOOP_PORT and
-    /// ONELOOP_HOST would start, else on 127.0.0.1:8080; or where it listens: PORT, HOST:PORT, [IPV6]:PORT or unix:PATH
+    /// ONELOOP_HOST would start, else on 127.0.0.1:8080; or where it listens: PORT, HOST:PORT or unix:PATH
     #[arg(value_name = "URL|ADDR", default_value = "/", value_parser = parse_page)]
     page: Page,
 
