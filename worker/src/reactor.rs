@@ -38,8 +38,8 @@ const ADOPTIONS_MAX: u32 = 256;
 /// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
 /// others either.
 const RESUMPTIONS_MAX: u32 = 512;
-/// Once that many bytes were sent to those who waited for a helper, or to those who had used up their budget, the rest of
-/// them waits for the next turn: whoever asks for something small meanwhile waits for one large send, not for all.
+/// Once that many bytes were sent to those who waited for a helper, the rest of them waits for the next turn: whoever
+/// asks for something small meanwhile waits for one large send, not for all.
 const RESUMED_BYTES_MAX: u64 = 256 << 10;
 /// Of how many connections one is closed when room is needed, and how many at most in a turn: enough for those who
 /// come in the 10 ms before somebody asks again, and not many more than needed.
@@ -55,7 +55,7 @@ pub struct Reactor {
     wheel: Wheel,
     /// Connections that used up their budget: no event will come for them.
     run_queue: Vec<ConnectionId>,
-    /// The run queue that is being worked through, over several turns if need be.
+    /// The run queue of the turn that is being worked through.
     running: Vec<ConnectionId>,
     /// What came of an errand, and who of those who waited for it is still to be told.
     news: Option<(ErrandId, Arrival, vec::IntoIter<ConnectionId>)>,
@@ -96,7 +96,7 @@ impl Reactor {
     /// How long the loop may sleep in poll, in milliseconds; `None` is for ever.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.has_more_news || !self.run_queue.is_empty() || !self.running.is_empty() {
+        if self.has_more_news || !self.run_queue.is_empty() {
             return Some(0);
         }
         let now_ms = self.cx.clock.now_ms();
@@ -120,7 +120,10 @@ impl Reactor {
         self.take_outcomes();
         self.adopt_all(receiver);
         shard.accept(|accepted| self.adopt(accepted));
-        self.run();
+        std::mem::swap(&mut self.run_queue, &mut self.running);
+        while let Some(id) = self.running.pop() {
+            self.resume(id);
+        }
         // Behind a full batch there may be more events, and bytes that came in time among them.
         if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
             while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
@@ -212,19 +215,6 @@ impl Reactor {
             id.to_token(),
             Interest::READABLE | Interest::WRITABLE,
         )
-    }
-
-    /// Lets those go on that used up their budget, each once before any of them again.
-    fn run(&mut self) {
-        if self.running.is_empty() {
-            std::mem::swap(&mut self.run_queue, &mut self.running);
-        }
-        let sent_bytes = self.cx.counters.sent_bytes.get();
-        while self.cx.counters.sent_bytes.get() - sent_bytes < RESUMED_BYTES_MAX
-            && let Some(id) = self.running.pop()
-        {
-            self.resume(id);
-        }
     }
 
     fn resume(&mut self, id: ConnectionId) {
