@@ -34,7 +34,9 @@ pub const EVENTS_MAX: usize = 1024;
 /// Turns in a row with as many events as that which may put deadlines off: enough to hear of every connection once.
 const FULL_TURNS_MAX: u32 = 64;
 /// Connections adopted in one turn, so that a flood of new ones does not starve those that are here.
-const ADOPTIONS_MAX: u32 = 256;
+const ADOPTIONS_MAX: u32 = 64;
+/// Deadlines acted upon in one turn: a crowd that came at once is cut at once, and others are served in between.
+const EXPIRIES_MAX: u32 = 64;
 /// Steps in one turn of taking in what the helpers have done: a crowd that waited for one file does not starve the
 /// others either.
 const RESUMPTIONS_MAX: u32 = 512;
@@ -126,9 +128,7 @@ impl Reactor {
         }
         // Behind a full batch there may be more events, and bytes that came in time among them.
         if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
-            while let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) {
-                self.expire(index);
-            }
+            self.expire_some();
         }
         self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();
@@ -222,6 +222,13 @@ impl Reactor {
         connection.is_queued = false;
         let fate = connection.advance(&mut self.cx);
         self.settle(id, fate);
+    }
+
+    fn expire_some(&mut self) {
+        for _ in 0..EXPIRIES_MAX {
+            let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) else { return };
+            self.expire(index);
+        }
     }
 
     fn expire(&mut self, index: u32) {

@@ -80,7 +80,6 @@ impl<T: Transport> Connection<T> {
     /// first: then the head is to be kept.
     pub(super) fn answer(&mut self, head: &RequestHead<'_>, cx: &mut Context) -> bool {
         let findings = self.inquiry.as_ref().map_or(&[][..], |inquiry| &inquiry.findings);
-        let has_asked_enough = findings.len() >= ERRANDS_MAX;
         let asked = Asked { head, clock: &cx.clock, findings };
         let answer = match &cx.gate {
             None => cx.site.answer(&asked),
@@ -88,13 +87,17 @@ impl<T: Transport> Connection<T> {
         };
         match answer {
             Ok(answer) => self.put(head, &answer, cx),
-            Err(_) if has_asked_enough => self.put_unavailable(head, cx),
+            Err(_) if self.has_asked_enough() => self.put_unavailable(head, cx),
             Err(task) => {
                 self.inquire(task, head, cx);
                 return false;
             }
         }
         true
+    }
+
+    fn has_asked_enough(&self) -> bool {
+        self.inquiry.as_ref().is_some_and(|inquiry| inquiry.findings.len() >= ERRANDS_MAX)
     }
 
     /// The answer to a request that the gate lets pass, or its refusal, or that a password has to be verified first.
@@ -170,7 +173,9 @@ impl<T: Transport> Connection<T> {
         cx.counters.requests.increment();
         self.http.respond(reply.file.is_some());
         self.has_long_tail |= reply.file.is_some();
-        self.log(head.request_line, Some(&head.fields), reply, cx);
+        if reply.file.is_some() || cx.log.is_some() {
+            self.log(head.request_line, Some(&head.fields), reply, cx);
+        }
     }
 
     /// Logs an exchange, or lets the file that is still to be sent take the line along.
