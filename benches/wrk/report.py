@@ -84,12 +84,13 @@ def table(results: list[Result], machine: dict) -> str:
 
 
 def comparison(results: list[Result], measured: list[str]) -> str:
-    rows = [["workload", "unit", *measured, "/limit", "/nginx", "sharded/nginx", "spread", "bar", ""]]
+    rows = [["workload", "unit", *measured, "/limit", "/nginx", "unsandboxed/limit", "sharded/nginx", "spread", "bar", ""]]
     for result in results:
         ratios = result.ratios()
         rows.append([result.workload.title, result.workload.unit,
                      *(number(result.median(name)) for name in measured),
                      *(number(ratios.get(peer)) for peer in ("limit", "nginx")),
+                     number(result.ratios("unsandboxed").get("limit")),
                      number(result.ratios("sharded").get("nginx")),
                      share(result.spread(OURS)), result.bar(), result.verdict()])
     return f"{aligned(rows)}\n/limit, /nginx: oneloop's figure over theirs; spread: of oneloop's, least to most"
@@ -131,7 +132,7 @@ def write(directory: Path, results: list[Result], machine: dict, failures: list[
 
 # The chart: a group for each workload, a bar for each server, its length the CPU a request relative to nginx.
 
-COLOURS = {"limit": "#a8adb5", "oneloop": "#e4572e", "sharded": "#f2a48e", "nginx": "#3a6ea5", "lighttpd": "#6d9bc9",
+COLOURS = {"limit": "#a8adb5", "oneloop": "#e4572e", "sharded": "#f2a48e", "unsandboxed": "#f7cdbf", "nginx": "#3a6ea5", "lighttpd": "#6d9bc9",
            "h2o": "#9dbbd8", "sws": "#8577b3"}
 WIDTH, LABELS, VALUES = 820, 200, 120
 BAR, BAR_STEP, GROUP_GAP, TOP, BOTTOM = 9, 11, 14, 86, 60

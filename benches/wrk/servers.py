@@ -89,6 +89,10 @@ PROGRAMS = {
     "sharded": ("oneloop", ("--version",), None, (
         "{root}", "--listen=127.0.0.1:{port}", "--workers={workers}", "--idle-timeout={idle_s}s",
         "--access-log=off", "--quiet", "--accept=sharded")),
+    # The same, but outside of its sandbox: what that costs, as no peer has one.
+    "unsandboxed": ("oneloop", ("--version",), None, (
+        "{root}", "--listen=127.0.0.1:{port}", "--workers={workers}", "--idle-timeout={idle_s}s",
+        "--access-log=off", "--quiet", "--sandbox=off")),
     "nginx": ("nginx", ("-v",), NGINX, ("-p", "{run}", "-c", "{config}")),
     "lighttpd": ("lighttpd", ("-v",), LIGHTTPD, ("-D", "-f", "{config}")),
     "h2o": ("h2o", ("--version",), H2O, ("-m", "worker", "-c", "{config}")),
@@ -98,7 +102,7 @@ PROGRAMS = {
 }
 NAMES = tuple(PROGRAMS)
 # Those that are measured where a workload names none.
-USUAL = tuple(name for name in NAMES if name != "sharded")
+USUAL = tuple(name for name in NAMES if name not in ("sharded", "unsandboxed"))
 
 
 class Server:

@@ -79,17 +79,18 @@ def units(figure: float, key: str = "figure") -> Bar:
     return Bar(figure, None, key)
 
 
+WITH_UNSANDBOXED = ("limit", "oneloop", "unsandboxed", "nginx", "lighttpd", "h2o", "sws")
 IF_MODIFIED_SINCE = f"If-Modified-Since: {formatdate(MTIME_S, usegmt=True)}"
 
 WORKLOADS = (
-    Workload("1k", "1 KiB", (limit(1.10), nginx(0.70))),
+    Workload("1k", "1 KiB", (limit(1.10), nginx(0.70)), servers=WITH_UNSANDBOXED),
     Workload("1k-512", "1 KiB, 512 connections", (limit(1.12),), connections=512),
-    Workload("10k", "10 KiB", (limit(1.10),), "/10k.bin"),
-    Workload("100k", "100 KiB", (limit(1.05),), "/100k.bin"),
-    Workload("1m", "1 MiB", (limit(1.05),), "/1m.bin"),
+    Workload("10k", "10 KiB", (limit(1.10),), "/10k.bin", servers=WITH_UNSANDBOXED),
+    Workload("100k", "100 KiB", (limit(1.05),), "/100k.bin", servers=WITH_UNSANDBOXED),
+    Workload("1m", "1 MiB", (limit(1.05),), "/1m.bin", servers=WITH_UNSANDBOXED),
     Workload("100m", "100 MiB, 8 connections", (nginx(1.00),), "/100m.bin", connections=8),
     Workload("files", "1,000 files of 0.5 to 64 KiB", (limit(1.15),), "/files/0", limit=("files", "DIRECTORY"),
-             script=("files", str(FILES))),
+             script=("files", str(FILES)), servers=WITH_UNSANDBOXED),
     Workload("close", "Connection: close", (nginx(1.00),), limit=("close", "PATH"),
              headers=("Connection: close",),
              servers=("limit", "oneloop", "sharded", "nginx", "lighttpd", "h2o", "sws")),
