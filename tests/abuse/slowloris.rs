@@ -29,6 +29,8 @@ struct Attack {
 /// are cut come back.
 fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBool) -> Attack {
     const PARTS: usize = 40;
+    // Attackers have processors of their own; here they get what the others leave.
+    let _ = rustix::process::setpriority_process(None, 19);
     let mut crowd = Crowd::new(server.address(), size);
     let start = b"GET /index.html HTTP/1.1\r\nHost: oneloop.test\r\nX-Slow: ";
     crowd.fill_up(None, start);
