@@ -1,7 +1,0 @@
-//! Chunked content, whole and in pieces.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use oneloop_fuzz::invariants;
-
-fuzz_target!(|input: &[u8]| invariants::chunked(input));

@@ -1,0 +1,17 @@
+//! What an operator writes, beside the paths that it meets. The first byte says what: a glob, a network, an origin, rules.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use oneloop_fuzz::invariants::{client, content, routing};
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Some((what, text)) = input.split_first() else { return Corpus::Reject };
+    match what {
+        b'g' => routing::glob(text),
+        b'n' => client::cidr(text),
+        b'o' => content::origin(text),
+        b'r' => routing::rules(text),
+        _ => return Corpus::Reject,
+    }
+    Corpus::Keep
+});

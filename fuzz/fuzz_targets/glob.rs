@@ -1,7 +1,0 @@
-//! A glob, an LF, and a path.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use oneloop_fuzz::invariants;
-
-fuzz_target!(|input: &[u8]| invariants::routing::glob(input));

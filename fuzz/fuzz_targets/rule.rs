@@ -1,7 +1,0 @@
-//! A path, then rules with an LF between them.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use oneloop_fuzz::invariants;
-
-fuzz_target!(|input: &[u8]| invariants::routing::rules(input));

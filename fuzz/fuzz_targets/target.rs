@@ -1,7 +1,0 @@
-//! Request targets: their form, their path, their authority.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use oneloop_fuzz::invariants;
-
-fuzz_target!(|input: &[u8]| invariants::target(input));
