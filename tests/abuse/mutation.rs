@@ -72,7 +72,7 @@ pub(crate) const TARGETS: [&str; 14] = [
 /// All that comes back for a stream of bytes, sent in one piece or cut somewhere, to the end of the connection.
 ///
 /// # Errors
-/// If the connection was reset, or nothing more came.
+/// If the connection was reset over what was sent in one piece, or nothing more came.
 pub(crate) fn converse(address: SocketAddr, stream: &[u8], cut: Option<usize>) -> Result<Vec<u8>, String> {
     let mut socket = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
     socket.set_nodelay(true).expect("TCP_NODELAY");
@@ -88,6 +88,8 @@ pub(crate) fn converse(address: SocketAddr, stream: &[u8], cut: Option<usize>) -
     let mut received = Vec::new();
     match socket.read_to_end(&mut received) {
         Ok(_) => Ok(received),
+        // What came only after the last answer met a closed connection.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && cut.is_some() => Ok(received),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             Err(format!("a hang; until then: {}", received.escape_ascii()))
         }

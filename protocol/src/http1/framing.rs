@@ -47,17 +47,15 @@ fn chunked(fields: &Fields<'_>) -> Result<Framing, RequestError> {
     }
 }
 
-/// The one value of all `Content-Length` lines and list members. Repeating it is tolerated, contradicting it is not.
+/// The one value of all `Content-Length` lines and list members. Repeating it is tolerated, contradicting it is not; nor
+/// is writing it in another way, as `05` beside `5`, which a proxy may take for a contradiction.
 fn content_length(fields: &Fields<'_>) -> Result<u64, RequestError> {
-    let mut length = None;
-    for member in fields.all(Name::ContentLength).flat_map(|value| value.split(|&byte| byte == b',')) {
-        let number = digits(trim(member)).ok_or(RequestError::ContentLength)?;
-        if length.is_some_and(|length| length != number) {
-            return Err(RequestError::ContentLength);
-        }
-        length = Some(number);
+    let mut members = fields.all(Name::ContentLength).flat_map(|value| value.split(|&byte| byte == b','));
+    let first = trim(members.next().unwrap_or_default());
+    if members.any(|member| trim(member) != first) {
+        return Err(RequestError::ContentLength);
     }
-    length.ok_or(RequestError::ContentLength)
+    digits(first).ok_or(RequestError::ContentLength)
 }
 
 /// A number of decimal digits alone, unless it overflows.
@@ -89,7 +87,7 @@ mod tests {
         const CL: &str = "Content-Length";
         const TE: &str = "Transfer-Encoding";
         type Case<'a> = (&'a [(&'a str, &'a str)], Result<Framing, RequestError>);
-        let table: [Case<'_>; 22] = [
+        let table: [Case<'_>; 24] = [
             (&[], Ok(None)),
             (&[(CL, "0")], Ok(None)),
             (&[(CL, "5")], Ok(Length(5))),
@@ -98,6 +96,8 @@ mod tests {
             (&[(CL, "5, 5")], Ok(Length(5))),
             (&[(CL, "5"), (CL, "6")], Err(ContentLength)),
             (&[(CL, "5, 6")], Err(ContentLength)),
+            (&[(CL, "05"), (CL, "5")], Err(ContentLength)),
+            (&[(CL, "5, 05")], Err(ContentLength)),
             (&[(CL, "")], Err(ContentLength)),
             (&[(CL, ",")], Err(ContentLength)),
             (&[(CL, "+5")], Err(ContentLength)),
