@@ -58,6 +58,15 @@ impl Latencies {
     }
 }
 
+/// Asks every worker for each of them, so that it holds them: they take turns.
+pub(crate) fn fill_caches(server: &Server, targets: &[&str]) {
+    for target in targets {
+        for _ in 0..2 * WORKERS {
+            server.connect().get(target);
+        }
+    }
+}
+
 /// What a server holds while nobody attacks it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calm {
@@ -70,12 +79,7 @@ pub(crate) struct Calm {
 impl Calm {
     /// Of a server that has answered once, so that its caches hold what they will hold.
     pub(crate) fn of(server: &Server, targets: &[&str]) -> Self {
-        // Every worker opens its own: they take turns.
-        for target in targets {
-            for _ in 0..2 * WORKERS {
-                server.connect().get(target);
-            }
-        }
+        fill_caches(server, targets);
         let mut descriptors = usize::MAX;
         eventually(Duration::from_secs(5), || {
             let now = server.process().descriptors();
