@@ -346,6 +346,7 @@ mod tests {
     use crate::site::plan::Plan;
     use crate::site::release::Releases;
     use crate::site::resolve::Root;
+    use crate::site::trees::Trees;
 
     const HOUR_MS: u64 = 3_600_000;
     const LIMITS: Limits =
@@ -432,6 +433,30 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &again));
         fs::write(directory.path().join("a"), "longer").unwrap();
         assert!(!Rc::ptr_eq(&first, &admit()));
+    }
+
+    #[test]
+    fn a_page_of_an_error_has_no_validators_in_any_coding() {
+        let (directory, root) = directory(&[]);
+        fs::write(directory.path().join("404.html"), "nothing here, ".repeat(200)).unwrap();
+        let mut site = site(&root);
+        let plan = Plan { compress: true, ..Plan::default() };
+        site.settings.plan = plan.into();
+        site.trees = Trees::new(&site.settings, &Releases::new(root, Vec::new()));
+        for coding in ["identity", "gzip", "br"] {
+            let mut lines = FieldLines::new();
+            let request = format!("GET /a HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n");
+            let received = Http1::new().receive_head(request.as_bytes(), &mut lines, &LIMITS);
+            let (head, _) = received.unwrap().unwrap();
+            let clock = Clock::fixed(5_000, i64::MAX);
+            let answer = site.answer(&Asked { head: &head, clock: &clock, findings: &[] }).unwrap();
+            let Answer::Page(Status::NotFound, page) = answer else { panic!("{answer:?}") };
+            assert_eq!(page.coding().token(), coding);
+            let fields = page.heads().fields.escape_ascii().to_string();
+            for absent in ["ETag", "Last-Modified", "Accept-Ranges"] {
+                assert!(!fields.contains(absent), "{coding}: {fields}");
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Recipe {
     pub name: Box<[u8]>,
     /// The value of `Content-Type`.
     pub media_type: Box<str>,
+    /// What it is to a response.
+    pub role: Role,
     /// Field lines of the operator's.
     pub fields: Bytes,
     /// What entity tags are made of.
@@ -156,7 +158,7 @@ impl Making {
         let description = Description {
             media_type: &self.recipe.media_type,
             coding: self.to,
-            role: Role::Content,
+            role: self.recipe.role,
             varies: true,
             fields: &self.recipe.fields,
             origin: self.recipe.written.as_ref().map_or(Origin::Made(self.stamp), Origin::Written),
@@ -334,6 +336,7 @@ mod tests {
         Recipe {
             name: b"a.js".as_slice().into(),
             media_type: "text/javascript".into(),
+            role: Role::Content,
             fields: Bytes::new(),
             tags: TagPolicy::default(),
             written: None,
