@@ -135,8 +135,11 @@ impl Site {
         (self.path_bytes, self.wanted) = (self.path.len(), wanted);
         // Of several, the last one is about what was made of the others.
         let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
-        if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
-            return located;
+        match finding.and_then(|finding| self.locate_found(finding, asked)) {
+            // It has changed since it was opened.
+            Some(Ok(Located::File(representation))) if !representation.is_intact() => {}
+            Some(located) => return located,
+            None => {}
         }
         let clock = asked.clock;
         let known = match self.cache.get(&self.key, clock.now_ms()) {
@@ -433,6 +436,23 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &again));
         fs::write(directory.path().join("a"), "longer").unwrap();
         assert!(!Rc::ptr_eq(&first, &admit()));
+    }
+
+    #[test]
+    fn a_file_that_has_changed_since_a_helper_opened_it_is_looked_at_anew() {
+        let (directory, root) = directory(&[]);
+        let path = directory.path().join("a");
+        fs::write(&path, [b'a'; 20_000]).unwrap();
+        let mut site = site(&root);
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut opening = opening(&root, "/a");
+        let opened = opening.run();
+        fs::write(&path, [b'b'; 20_000]).unwrap();
+        fs::File::open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let finding = site.admit(opening, opened, &clock);
+        let answer = ask(&mut site, "/a", &clock, &[finding]);
+        let Answer::Whole(representation) = answer else { panic!("{answer:?}") };
+        assert!(representation.is_intact(), "old validators would meet new content");
     }
 
     #[test]
