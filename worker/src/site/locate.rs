@@ -63,7 +63,7 @@ impl Site {
     /// Where a path leads that no fresh entry answers for as it was asked.
     pub(super) fn locate(&mut self, path: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let located = self.locate_decoded(path, asked);
-        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_release(asked) {
+        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_release(asked) && self.is_news(asked) {
             self.missing.insert(self.trees.key_of(path, &mut self.key), asked.clock.now_ms());
         }
         located
@@ -75,6 +75,13 @@ impl Site {
         let is_served =
             |finding: &Finding| finding.release.as_ref().is_none_or(|release| self.trees.serve(release));
         asked.findings.iter().all(is_served)
+    }
+
+    /// Whether what was found out about the path is not older than what other errands have found out since. That may
+    /// have taken long.
+    fn is_news(&self, asked: &Asked<'_>) -> bool {
+        let is_about_it = |finding: &Finding| *finding.key == *self.key;
+        asked.findings.last().is_none_or(is_about_it) || !asked.findings.iter().any(is_about_it)
     }
 
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
@@ -453,6 +460,26 @@ mod tests {
         let answer = ask(&mut site, "/a", &clock, &[finding]);
         let Answer::Whole(representation) = answer else { panic!("{answer:?}") };
         assert!(representation.is_intact(), "old validators would meet new content");
+    }
+
+    #[test]
+    fn what_was_missing_before_another_errand_is_not_believed_to_be_missing_since() {
+        let (directory, root) = directory(&["404.html"]);
+        let mut site = site(&root);
+        let (early, late) = (Clock::fixed(5_000, i64::MAX), Clock::fixed(5_000 + HOUR_MS, i64::MAX));
+        let mut found = |site: &mut Site, key, clock| {
+            let mut opening = opening(&root, key);
+            opening.path = key.trim_start_matches(['\0', '!', '/']).into();
+            let opened = opening.run();
+            site.admit(opening, opened, clock)
+        };
+        let path = found(&mut site, "/a", &early);
+        fs::write(directory.path().join("a"), "a").unwrap();
+        let page = found(&mut site, "\0!404.html", &late);
+        let answer = ask(&mut site, "/a", &late, &[path, page]);
+        assert!(matches!(answer, Answer::Page(Status::NotFound, _)), "{answer:?}");
+        let answer = ask(&mut site, "/a", &late, &[]);
+        assert!(matches!(answer, Answer::Whole(_)), "an hour later than it came: {answer:?}");
     }
 
     #[test]
