@@ -467,7 +467,7 @@ mod tests {
         let (directory, root) = directory(&["404.html"]);
         let mut site = site(&root);
         let (early, late) = (Clock::fixed(5_000, i64::MAX), Clock::fixed(5_000 + HOUR_MS, i64::MAX));
-        let mut found = |site: &mut Site, key, clock| {
+        let found = |site: &mut Site, key, clock| {
             let mut opening = opening(&root, key);
             opening.path = key.trim_start_matches(['\0', '!', '/']).into();
             let opened = opening.run();
