@@ -126,6 +126,14 @@ impl Cache {
         }
     }
 
+    /// Forgets the resource that something was to be made of, if that is still what the path names.
+    pub fn remove_source_of(&mut self, making: &Making) {
+        let entry = self.index.get(&making.key).and_then(|&at| self.entries.get(at));
+        if entry.is_some_and(|entry| entry.resource.is_source_of(making)) {
+            self.remove(&making.key);
+        }
+    }
+
     /// Lets a representation hold its content in memory from now on, and gives up others for it, if its content
     /// fits at all and the representation can.
     pub fn hold(&mut self, key: &[u8], representation: &Rc<Representation>, allowance: &Arc<Allowance>) {

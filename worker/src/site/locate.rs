@@ -42,6 +42,8 @@ pub enum Found {
     Made(Rc<Representation>),
     /// One that cannot be made: there is still the file itself.
     Unmade,
+    /// Nothing any more: what it was to be made of has become another version, which is to be looked at.
+    Changed,
     /// A directory, though the path asked for a file.
     Directory,
 }
@@ -193,7 +195,7 @@ impl Site {
             Ok(Found::Resource(resource)) => self.choose(resource, asked),
             Ok(Found::Made(representation)) => Ok(Located::File(Rc::clone(representation))),
             // The file may have changed while it was read: it is looked at as if for the first time.
-            Ok(Found::Unmade) => return None,
+            Ok(Found::Unmade | Found::Changed) => return None,
             Ok(Found::Directory) => Ok(Located::Directory),
             Err(status) => Err(Obstacle::Refused(*status)),
         })
@@ -245,6 +247,11 @@ impl Site {
             }
             Unmade::NotNow(error) => {
                 throttle::FILES.error(error, "cannot code or decode a file for now");
+                Status::ServiceUnavailable
+            }
+            Unmade::Changed => {
+                decided!("coding", "{unmade}");
+                self.cache.remove_source_of(making);
                 Status::ServiceUnavailable
             }
         }
@@ -328,7 +335,12 @@ impl Site {
             }
             Err(unmade) => {
                 let status = self.go_without(&making, &unmade);
-                if making.to == Coding::Identity { Err(status) } else { Ok(Found::Unmade) }
+                match unmade {
+                    // There is still the file itself, whatever it is by now.
+                    _ if making.to != Coding::Identity => Ok(Found::Unmade),
+                    Unmade::Changed => Ok(Found::Changed),
+                    Unmade::Never(_) | Unmade::NotNow(_) => Err(status),
+                }
             }
         };
         Finding { key: making.key, release: None, found }
@@ -345,6 +357,7 @@ fn itself(resource: &Resource, otherwise: Status) -> Result<Located, Obstacle> {
 mod tests {
     use std::fs;
 
+    use protocol::coding::CodingSet;
     use protocol::http1::head::FieldLines;
     use protocol::{Http1, Limits};
 
@@ -480,6 +493,49 @@ mod tests {
         assert!(matches!(answer, Answer::Page(Status::NotFound, _)), "{answer:?}");
         let answer = ask(&mut site, "/a", &late, &[]);
         assert!(matches!(answer, Answer::Whole(_)), "an hour later than it came: {answer:?}");
+    }
+
+    #[test]
+    fn what_was_to_be_decoded_and_has_changed_meanwhile_is_looked_at_anew() {
+        let gzip = |text: &str| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let (directory, root) = directory(&[]);
+        let path = directory.path().join("a.gz");
+        fs::write(&path, gzip("before")).unwrap();
+        let mut site = site(&root);
+        let plan = Plan { precompressed: CodingSet::COMPRESSING, ..Plan::default() };
+        site.settings.plan = plan.into();
+        site.trees = Trees::new(&site.settings, &Releases::new(root, Vec::new()));
+        site.patience = Patience::Never;
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut lines = FieldLines::new();
+        let received = Http1::new().receive_head(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", &mut lines, &LIMITS);
+        let (head, _) = received.unwrap().unwrap();
+        let mut findings = Vec::new();
+        let answer = loop {
+            findings.push(match site.answer(&Asked { head: &head, clock: &clock, findings: &findings }) {
+                Ok(answer) => break answer,
+                Err(task) => match *task {
+                    Task::Open(mut opening) => {
+                        let opened = opening.run();
+                        site.admit(*opening, opened, &clock)
+                    }
+                    Task::Make(making) => {
+                        let has_changed = fs::read(&path).unwrap() == gzip("after it was found");
+                        if !has_changed {
+                            fs::write(&path, gzip("after it was found")).unwrap();
+                        }
+                        site.admit_made(*making.clone(), making.run().map(Box::new))
+                    }
+                    task => panic!("{task:?}"),
+                },
+            });
+        };
+        let Answer::Whole(representation) = answer else { panic!("{answer:?}") };
+        assert_eq!(representation.in_memory(0, 18), Some(&b"after it was found"[..]));
     }
 
     #[test]

@@ -59,6 +59,8 @@ struct Candidate {
 pub struct Leniency {
     /// Nothing could be made: there was no memory, or the file changed.
     pub may_be_unmade: bool,
+    /// And then there was nothing else, nor anybody to look again.
+    pub may_be_unavailable: bool,
     /// Seconds since 1970 when the answer was given.
     pub unix_s: i64,
 }
@@ -130,7 +132,7 @@ pub fn judge(
     });
     let tried = [Some(chosen), instead, Some(Coding::Identity).filter(|_| leniency.may_be_unmade)];
     for coding in tried.into_iter().flatten() {
-        if leniency.may_be_unmade && !found.contains(coding) && response.status == 503 {
+        if leniency.may_be_unavailable && !found.contains(coding) && response.status == 503 {
             return Verdict::Right(None);
         }
         let Some(candidate) = Candidate::of(files, coding, manner) else {

@@ -338,7 +338,8 @@ impl Life {
         let Pending { target, since_step, since_ms, .. } = *pending;
         let exchange = Exchange { since_step, since_ms, answered_step };
         let may_be_unmade = self.manner.is_short || self.past.has_changed(exchange);
-        let leniency = Leniency { may_be_unmade, unix_s };
+        let may_be_unavailable = self.manner.is_short || (may_be_unmade && self.cx.may_wait());
+        let leniency = Leniency { may_be_unmade, may_be_unavailable, unix_s };
         let (mut verdicts, mut accepted) = (Vec::new(), None);
         for span in self.past.states(target, exchange) {
             let verdict =
