@@ -474,6 +474,7 @@ mod tests {
             let recipe = Recipe {
                 name: b"a.txt".as_slice().into(),
                 media_type: "text/plain".into(),
+                role: crate::site::heads::Role::Content,
                 fields: bytes::Bytes::new(),
                 tags: TagPolicy::default(),
                 written: None,

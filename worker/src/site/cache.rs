@@ -15,6 +15,9 @@ use super::making::Making;
 use super::representation::Representation;
 use super::resource::Resource;
 
+/// Where assertions are checked, so many entries are counted anew after each change.
+const RECOUNTED_MAX: usize = 32;
+
 #[derive(Debug)]
 struct Entry {
     key: Box<[u8]>,
@@ -95,6 +98,7 @@ impl Cache {
         self.memory_bytes += bytes;
         self.index.insert(key.into(), self.entries.len());
         self.entries.push(Entry { key: key.into(), resource, checked_ms: now_ms, is_referenced: false });
+        debug_assert!(self.is_within_bounds());
     }
 
     /// Adds what was made of a resource, if that is still what the path names, and gives up others for it.
@@ -111,6 +115,7 @@ impl Cache {
         while self.memory_bytes > self.memory_bytes_max || self.files > self.files_max {
             self.evict_one();
         }
+        debug_assert!(self.is_within_bounds());
     }
 
     /// Notes that something cannot be made.
@@ -118,6 +123,14 @@ impl Cache {
         let entry = self.index.get(&making.key).and_then(|&at| self.entries.get(at));
         if let Some(entry) = entry.filter(|entry| entry.resource.is_source_of(making)) {
             entry.resource.renounce(making.to);
+        }
+    }
+
+    /// Forgets the resource that something was to be made of, if that is still what the path names.
+    pub fn remove_source_of(&mut self, making: &Making) {
+        let entry = self.index.get(&making.key).and_then(|&at| self.entries.get(at));
+        if entry.is_some_and(|entry| entry.resource.is_source_of(making)) {
+            self.remove(&making.key);
         }
     }
 
@@ -139,6 +152,7 @@ impl Cache {
         if entry.resource.has(representation) && representation.hold(allowance) {
             self.memory_bytes += representation.memory_bytes();
         }
+        debug_assert!(self.is_within_bounds());
     }
 
     /// Forgets a path.
@@ -216,6 +230,24 @@ impl Cache {
         {
             *place = at;
         }
+        debug_assert!(self.is_counted());
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        self.files <= self.files_max && self.memory_bytes <= self.memory_bytes_max && self.is_counted()
+    }
+
+    /// Whether the counters and the index are what the entries say.
+    fn is_counted(&self) -> bool {
+        if self.entries.len() > RECOUNTED_MAX {
+            return true;
+        }
+        let resources = || self.entries.iter().map(|entry| &entry.resource);
+        let is_indexed = |(at, entry): (usize, &Entry)| self.index.get(&entry.key) == Some(&at);
+        self.files == resources().map(|resource| resource.files()).sum()
+            && self.memory_bytes == resources().map(|resource| resource.memory_bytes()).sum()
+            && self.index.len() == self.entries.len()
+            && self.entries.iter().enumerate().all(is_indexed)
     }
 }
 

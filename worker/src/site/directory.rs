@@ -100,6 +100,7 @@ impl Enumeration {
         let recipe = Recipe {
             name: self.path.as_slice().into(),
             media_type: listing.media_type.into(),
+            role: Role::Content,
             fields: fields.freeze(),
             tags: TagPolicy::Modification,
             written: Some(listing.validators),

@@ -42,6 +42,8 @@ pub enum Found {
     Made(Rc<Representation>),
     /// One that cannot be made: there is still the file itself.
     Unmade,
+    /// Nothing any more: what it was to be made of has become another version, which is to be looked at.
+    Changed,
     /// A directory, though the path asked for a file.
     Directory,
 }
@@ -63,7 +65,7 @@ impl Site {
     /// Where a path leads that no fresh entry answers for as it was asked.
     pub(super) fn locate(&mut self, path: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let located = self.locate_decoded(path, asked);
-        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_release(asked) {
+        if matches!(located, Err(NOT_FOUND)) && self.is_of_this_release(asked) && self.is_news(asked) {
             self.missing.insert(self.trees.key_of(path, &mut self.key), asked.clock.now_ms());
         }
         located
@@ -75,6 +77,13 @@ impl Site {
         let is_served =
             |finding: &Finding| finding.release.as_ref().is_none_or(|release| self.trees.serve(release));
         asked.findings.iter().all(is_served)
+    }
+
+    /// Whether what was found out about the path is not older than what other errands have found out since. That may
+    /// have taken long.
+    fn is_news(&self, asked: &Asked<'_>) -> bool {
+        let is_about_it = |finding: &Finding| *finding.key == *self.key;
+        asked.findings.last().is_none_or(is_about_it) || !asked.findings.iter().any(is_about_it)
     }
 
     fn locate_decoded(&mut self, raw: &[u8], asked: &Asked<'_>) -> Result<Located, Obstacle> {
@@ -135,8 +144,11 @@ impl Site {
         (self.path_bytes, self.wanted) = (self.path.len(), wanted);
         // Of several, the last one is about what was made of the others.
         let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
-        if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
-            return located;
+        match finding.and_then(|finding| self.locate_found(finding, asked)) {
+            // It has changed since it was opened.
+            Some(Ok(Located::File(representation))) if !representation.is_intact() => {}
+            Some(located) => return located,
+            None => {}
         }
         let clock = asked.clock;
         let known = match self.cache.get(&self.key, clock.now_ms()) {
@@ -183,7 +195,7 @@ impl Site {
             Ok(Found::Resource(resource)) => self.choose(resource, asked),
             Ok(Found::Made(representation)) => Ok(Located::File(Rc::clone(representation))),
             // The file may have changed while it was read: it is looked at as if for the first time.
-            Ok(Found::Unmade) => return None,
+            Ok(Found::Unmade | Found::Changed) => return None,
             Ok(Found::Directory) => Ok(Located::Directory),
             Err(status) => Err(Obstacle::Refused(*status)),
         })
@@ -235,6 +247,11 @@ impl Site {
             }
             Unmade::NotNow(error) => {
                 throttle::FILES.error(error, "cannot code or decode a file for now");
+                Status::ServiceUnavailable
+            }
+            Unmade::Changed => {
+                decided!("coding", "{unmade}");
+                self.cache.remove_source_of(making);
                 Status::ServiceUnavailable
             }
         }
@@ -318,7 +335,12 @@ impl Site {
             }
             Err(unmade) => {
                 let status = self.go_without(&making, &unmade);
-                if making.to == Coding::Identity { Err(status) } else { Ok(Found::Unmade) }
+                match unmade {
+                    // There is still the file itself, whatever it is by now.
+                    _ if making.to != Coding::Identity => Ok(Found::Unmade),
+                    Unmade::Changed => Ok(Found::Changed),
+                    Unmade::Never(_) | Unmade::NotNow(_) => Err(status),
+                }
             }
         };
         Finding { key: making.key, release: None, found }
@@ -335,6 +357,7 @@ fn itself(resource: &Resource, otherwise: Status) -> Result<Located, Obstacle> {
 mod tests {
     use std::fs;
 
+    use protocol::coding::CodingSet;
     use protocol::http1::head::FieldLines;
     use protocol::{Http1, Limits};
 
@@ -346,6 +369,7 @@ mod tests {
     use crate::site::plan::Plan;
     use crate::site::release::Releases;
     use crate::site::resolve::Root;
+    use crate::site::trees::Trees;
 
     const HOUR_MS: u64 = 3_600_000;
     const LIMITS: Limits =
@@ -432,6 +456,110 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &again));
         fs::write(directory.path().join("a"), "longer").unwrap();
         assert!(!Rc::ptr_eq(&first, &admit()));
+    }
+
+    #[test]
+    fn a_file_that_has_changed_since_a_helper_opened_it_is_looked_at_anew() {
+        let (directory, root) = directory(&[]);
+        let path = directory.path().join("a");
+        fs::write(&path, [b'a'; 20_000]).unwrap();
+        let mut site = site(&root);
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut opening = opening(&root, "/a");
+        let opened = opening.run();
+        fs::write(&path, [b'b'; 20_000]).unwrap();
+        fs::File::open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let finding = site.admit(opening, opened, &clock);
+        let answer = ask(&mut site, "/a", &clock, &[finding]);
+        let Answer::Whole(representation) = answer else { panic!("{answer:?}") };
+        assert!(representation.is_intact(), "old validators would meet new content");
+    }
+
+    #[test]
+    fn what_was_missing_before_another_errand_is_not_believed_to_be_missing_since() {
+        let (directory, root) = directory(&["404.html"]);
+        let mut site = site(&root);
+        let (early, late) = (Clock::fixed(5_000, i64::MAX), Clock::fixed(5_000 + HOUR_MS, i64::MAX));
+        let found = |site: &mut Site, key, clock| {
+            let mut opening = opening(&root, key);
+            opening.path = key.trim_start_matches(['\0', '!', '/']).into();
+            let opened = opening.run();
+            site.admit(opening, opened, clock)
+        };
+        let path = found(&mut site, "/a", &early);
+        fs::write(directory.path().join("a"), "a").unwrap();
+        let page = found(&mut site, "\0!404.html", &late);
+        let answer = ask(&mut site, "/a", &late, &[path, page]);
+        assert!(matches!(answer, Answer::Page(Status::NotFound, _)), "{answer:?}");
+        let answer = ask(&mut site, "/a", &late, &[]);
+        assert!(matches!(answer, Answer::Whole(_)), "an hour later than it came: {answer:?}");
+    }
+
+    #[test]
+    fn what_was_to_be_decoded_and_has_changed_meanwhile_is_looked_at_anew() {
+        let gzip = |text: &str| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let (directory, root) = directory(&[]);
+        let path = directory.path().join("a.gz");
+        fs::write(&path, gzip("before")).unwrap();
+        let mut site = site(&root);
+        let plan = Plan { precompressed: CodingSet::COMPRESSING, ..Plan::default() };
+        site.settings.plan = plan.into();
+        site.trees = Trees::new(&site.settings, &Releases::new(root, Vec::new()));
+        site.patience = Patience::Never;
+        let clock = Clock::fixed(5_000, i64::MAX);
+        let mut lines = FieldLines::new();
+        let received = Http1::new().receive_head(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", &mut lines, &LIMITS);
+        let (head, _) = received.unwrap().unwrap();
+        let mut findings = Vec::new();
+        let answer = loop {
+            findings.push(match site.answer(&Asked { head: &head, clock: &clock, findings: &findings }) {
+                Ok(answer) => break answer,
+                Err(task) => match *task {
+                    Task::Open(mut opening) => {
+                        let opened = opening.run();
+                        site.admit(*opening, opened, &clock)
+                    }
+                    Task::Make(making) => {
+                        let has_changed = fs::read(&path).unwrap() == gzip("after it was found");
+                        if !has_changed {
+                            fs::write(&path, gzip("after it was found")).unwrap();
+                        }
+                        site.admit_made(*making.clone(), making.run().map(Box::new))
+                    }
+                    task => panic!("{task:?}"),
+                },
+            });
+        };
+        let Answer::Whole(representation) = answer else { panic!("{answer:?}") };
+        assert_eq!(representation.in_memory(0, 18), Some(&b"after it was found"[..]));
+    }
+
+    #[test]
+    fn a_page_of_an_error_has_no_validators_in_any_coding() {
+        let (directory, root) = directory(&[]);
+        fs::write(directory.path().join("404.html"), "nothing here, ".repeat(200)).unwrap();
+        let mut site = site(&root);
+        let plan = Plan { compress: true, ..Plan::default() };
+        site.settings.plan = plan.into();
+        site.trees = Trees::new(&site.settings, &Releases::new(root, Vec::new()));
+        for coding in ["identity", "gzip", "br"] {
+            let mut lines = FieldLines::new();
+            let request = format!("GET /a HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n");
+            let received = Http1::new().receive_head(request.as_bytes(), &mut lines, &LIMITS);
+            let (head, _) = received.unwrap().unwrap();
+            let clock = Clock::fixed(5_000, i64::MAX);
+            let answer = site.answer(&Asked { head: &head, clock: &clock, findings: &[] }).unwrap();
+            let Answer::Page(Status::NotFound, page) = answer else { panic!("{answer:?}") };
+            assert_eq!(page.coding().token(), coding);
+            let fields = page.heads().fields.escape_ascii().to_string();
+            for absent in ["ETag", "Last-Modified", "Accept-Ranges"] {
+                assert!(!fields.contains(absent), "{coding}: {fields}");
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Recipe {
     pub name: Box<[u8]>,
     /// The value of `Content-Type`.
     pub media_type: Box<str>,
+    /// What it is to a response.
+    pub role: Role,
     /// Field lines of the operator's.
     pub fields: Bytes,
     /// What entity tags are made of.
@@ -80,14 +82,18 @@ pub struct Making {
 pub enum Unmade {
     /// This version of the file cannot be coded or decoded.
     Never(io::Error),
-    /// There is no memory or no descriptor for it, or the file has become another version meanwhile.
+    /// There is no memory or no descriptor for it.
     NotNow(io::Error),
+    /// The file has become another version meanwhile.
+    Changed,
 }
 
 impl fmt::Display for Unmade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Never(error) | Self::NotNow(error)) = self;
-        error.fmt(f)
+        match self {
+            Self::Never(error) | Self::NotNow(error) => error.fmt(f),
+            Self::Changed => f.write_str("it changed while it was read"),
+        }
     }
 }
 
@@ -107,7 +113,7 @@ impl Making {
         // Asked for after the bytes were read: whatever they were, they were it before this.
         let is_intact = Stamp::asked_for(self.source.as_fd()).is_ok_and(|stamp| stamp == self.stamp);
         match converted {
-            _ if !is_intact => Err(Unmade::NotNow(io::Error::other("it changed while it was read"))),
+            _ if !is_intact => Err(Unmade::Changed),
             Err(error) if is_short => Err(Unmade::NotNow(error)),
             Err(error) => Err(Unmade::Never(error)),
             Ok(()) => self.represent(file, share).map_err(Unmade::NotNow),
@@ -156,7 +162,7 @@ impl Making {
         let description = Description {
             media_type: &self.recipe.media_type,
             coding: self.to,
-            role: Role::Content,
+            role: self.recipe.role,
             varies: true,
             fields: &self.recipe.fields,
             origin: self.recipe.written.as_ref().map_or(Origin::Made(self.stamp), Origin::Written),
@@ -334,6 +340,7 @@ mod tests {
         Recipe {
             name: b"a.js".as_slice().into(),
             media_type: "text/javascript".into(),
+            role: Role::Content,
             fields: Bytes::new(),
             tags: TagPolicy::default(),
             written: None,
@@ -428,7 +435,7 @@ mod tests {
         let (from, to) = (Coding::Identity, Coding::Gzip);
         let allowance = Allowance::new(LENT_BYTES_MAX);
         let making = Making { key: Box::default(), source, stamp, from, to, recipe, allowance, unix_s: 0 };
-        assert!(matches!(making.run(), Err(Unmade::NotNow(_))));
+        assert!(matches!(making.run(), Err(Unmade::Changed)));
     }
 
     #[test]

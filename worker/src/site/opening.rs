@@ -309,6 +309,7 @@ impl Opener {
         let recipe = Recipe {
             name: name.into(),
             media_type: media_type.into(),
+            role,
             fields: Bytes::copy_from_slice(fields),
             tags: self.plan.tags.clone(),
             written: None,
