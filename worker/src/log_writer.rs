@@ -438,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_held_is_where_the_file_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("logs")).unwrap();
+        let held = std::fs::File::open(path("logs")).unwrap();
+        std::fs::rename(path("logs"), path("moved")).unwrap();
+        std::fs::create_dir(path("logs")).unwrap();
+        let opened = Opened::within(&held, path("logs/log")).unwrap();
+        assert!(path("moved/log").exists() && !path("logs/log").exists());
+        assert_eq!(opened.path, Some(path("logs/log")), "what is opened anew later");
+        assert!(Opened::within(&held, "..".into()).is_err());
+    }
+
+    #[test]
     fn many_producers_write_whole_lines_in_order() {
         const LINES: u64 = 20_000;
         let folder = TempDir::new().unwrap();
@@ -626,7 +640,7 @@ mod tests {
         let fifo = make_fifo(&folder);
         let (blocking_reader, pipe) = io::pipe().unwrap();
         let fifo_reader = open_reader(&fifo);
-        for file in [OwnedFd::from(pipe), open(&fifo).unwrap()] {
+        for file in [OwnedFd::from(pipe), open(CWD, &fifo).unwrap()] {
             let (writer, mut producers) =
                 start(Opened { file, path: None }, 1, &FirstStep::default()).unwrap();
             for number in 0..5_000 {
