@@ -90,6 +90,7 @@ pub(crate) fn run(cli: &Cli) -> Ended {
     let sockets = addresses.iter().flatten().flatten().filter_map(settings::unix_path);
     let sockets: Vec<_> = sockets.map(Path::to_owned).collect();
     findings.extend(listening(addresses, cli));
+    findings.extend(users(cli));
     findings.push(user);
     findings.extend(settings::warnings(cli).into_iter().map(|(subject, text)| Finding::warn(subject, text)));
     findings.extend(access_log(cli, identity));
@@ -174,6 +175,15 @@ fn bind(address: Address, cli: &Cli) -> Finding {
         Ok(_) => Finding::ok("listen", shown),
         Err(source) => Finding::fail("listen", ServerError::Listen { address: shown, is_unix, source }),
     }
+}
+
+/// Who may ask, of those who are in a file.
+fn users(cli: &Cli) -> Option<Finding> {
+    let path = cli.access.auth_file.as_ref()?;
+    Some(match settings::gate(cli) {
+        Ok(_) => Finding::ok("users", format!("of {}", path.display())),
+        Err(error) => Finding::fail("users", error),
+    })
 }
 
 /// The access log, without making the file.

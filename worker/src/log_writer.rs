@@ -441,10 +441,10 @@ mod tests {
     fn a_folder_that_is_held_is_where_the_file_is_opened() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir(path("logs")).unwrap();
-        let held = std::fs::File::open(path("logs")).unwrap();
-        std::fs::rename(path("logs"), path("moved")).unwrap();
-        std::fs::create_dir(path("logs")).unwrap();
+        fs::create_dir(path("logs")).unwrap();
+        let held = fs::File::open(path("logs")).unwrap();
+        fs::rename(path("logs"), path("moved")).unwrap();
+        fs::create_dir(path("logs")).unwrap();
         let opened = Opened::within(&held, path("logs/log")).unwrap();
         assert!(path("moved/log").exists() && !path("logs/log").exists());
         assert_eq!(opened.path, Some(path("logs/log")), "what is opened anew later");
