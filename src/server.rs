@@ -7,6 +7,7 @@ mod error;
 mod listeners;
 mod named;
 mod opening;
+pub(crate) mod reopening;
 mod report;
 mod users;
 

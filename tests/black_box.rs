@@ -62,6 +62,7 @@ mod black_box {
     mod explaining;
     mod fair;
     mod fairness;
+    mod identity;
     mod idle;
     mod listing_work;
     mod memory;

@@ -92,7 +92,7 @@ impl Intake {
     pub(crate) const fn pause(&mut self, pause: Pause) -> Admission {
         match pause {
             Pause::Limit => self.totals.limit_pauses += 1,
-            Pause::Shortage => self.totals.shortages += 1,
+            Pause::Shortage { .. } => self.totals.shortages += 1,
         }
         Admission::Paused(pause.duration())
     }

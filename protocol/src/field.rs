@@ -44,6 +44,23 @@ pub enum Name {
 }
 
 impl Name {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::Host,
+        Self::Range,
+        Self::Expect,
+        Self::Referer,
+        Self::IfRange,
+        Self::IfMatch,
+        Self::Connection,
+        Self::UserAgent,
+        Self::IfNoneMatch,
+        Self::ContentLength,
+        Self::IfModifiedSince,
+        Self::TransferEncoding,
+        Self::IfUnmodifiedSince,
+    ];
+
     /// The name in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -308,7 +325,7 @@ mod tests {
     #[test]
     fn every_known_name_is_found_in_any_case() {
         for index in 0..=Name::IfUnmodifiedSince as u32 {
-            let name = ALL[index as usize];
+            let name = Name::ALL[index as usize];
             assert_eq!(name as u32, index);
             let shouted = name.as_str().to_ascii_uppercase();
             assert_eq!(Name::from_token(shouted.as_bytes()), Some(name), "{shouted}");
@@ -316,22 +333,6 @@ mod tests {
         assert_eq!(Name::from_token(b"hosts"), None);
         assert_eq!(Name::from_token(b""), None);
     }
-
-    const ALL: [Name; 13] = [
-        Name::Host,
-        Name::Range,
-        Name::Expect,
-        Name::Referer,
-        Name::IfRange,
-        Name::IfMatch,
-        Name::Connection,
-        Name::UserAgent,
-        Name::IfNoneMatch,
-        Name::ContentLength,
-        Name::IfModifiedSince,
-        Name::TransferEncoding,
-        Name::IfUnmodifiedSince,
-    ];
 
     #[test]
     fn repeated_lines_are_all_seen_in_order() {

@@ -25,22 +25,6 @@ use oneloop_protocol::{Http1, Limits, Name};
 const MUTATIONS: usize = 100_000;
 /// Longest head that is changed: the very long ones are about limits, which every server has of its own.
 const BYTES_MAX: usize = 1_500;
-/// The field names that both are asked about.
-const NAMES: [Name; 13] = [
-    Name::Host,
-    Name::Range,
-    Name::Expect,
-    Name::Referer,
-    Name::IfRange,
-    Name::IfMatch,
-    Name::Connection,
-    Name::UserAgent,
-    Name::IfNoneMatch,
-    Name::ContentLength,
-    Name::IfModifiedSince,
-    Name::TransferEncoding,
-    Name::IfUnmodifiedSince,
-];
 
 /// What one of them makes of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +44,7 @@ struct Head {
     framing: String,
     /// Whether it is whole with its last byte and not before.
     ends: bool,
-    /// Of each of [`NAMES`] the values.
+    /// Of each [`Name`] the values.
     fields: Vec<Vec<Vec<u8>>>,
 }
 
@@ -81,7 +65,7 @@ fn ours(input: &[u8]) -> (Verdict, usize) {
                 Framing::Length(_) => "length".to_owned(),
                 Framing::Chunked => "chunked".to_owned(),
             };
-            let fields = NAMES.map(|name| head.fields.all(name).map(<[u8]>::to_vec).collect()).to_vec();
+            let fields = Name::ALL.map(|name| head.fields.all(name).map(<[u8]>::to_vec).collect()).to_vec();
             let persists = head.persistence == Persistence::Persistent;
             let version = version.strip_prefix("HTTP/").unwrap().to_owned();
             (
@@ -123,7 +107,7 @@ fn theirs(line: &str) -> Verdict {
                 persists: persists == "true",
                 framing: framing.to_owned(),
                 ends: ends == "true",
-                fields: NAMES.map(named).to_vec(),
+                fields: Name::ALL.map(named).to_vec(),
             }))
         }
         _ => panic!("not understood: {line}"),

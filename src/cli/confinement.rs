@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::conflict;
+use super::value::path_line;
 
 /// What is given up once everything is open.
 #[derive(Clone, Debug, Args)]
@@ -18,7 +19,8 @@ pub(crate) struct Confinement {
 
     /// Let the sandbox read below this directory too, for releases that lie elsewhere; may be repeated
     #[arg(long, env = "ONELOOP_SANDBOX_ALLOW", value_name = "DIR", value_delimiter = '\n')]
-    pub(crate) sandbox_allow: Vec<PathBuf>,
+    #[arg(value_parser = path_line())]
+    pub(crate) sandbox_allow: Vec<Option<PathBuf>>,
 
     /// Become this user, and the group or that user's own, once the listeners are open; by name or number
     #[arg(long, env = "ONELOOP_USER", value_name = "USER[:GROUP]")]

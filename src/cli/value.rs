@@ -84,6 +84,12 @@ pub(super) fn line<T, E: ToString>(
     }
 }
 
+/// A path that has a line of its own; an empty line is none.
+pub(super) fn path_line() -> impl TypedValueParser<Value = Option<PathBuf>> {
+    let is_blank = |path: &OsString| path.to_str().is_some_and(|text| text.trim().is_empty());
+    OsStringValueParser::new().map(move |path| (!is_blank(&path)).then(|| path.into()))
+}
+
 /// The path of what is served.
 pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     let is_given = |path: OsString| match path.is_empty() {

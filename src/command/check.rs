@@ -9,12 +9,13 @@ mod machine;
 
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use acceptor::{Address, Listener};
-use rustix::fs::Access;
+use rustix::fs::{Access, AtFlags, CWD};
 use worker::log_writer::Destination;
 use worker::site::opening::{Opener, Wanted};
 use worker::site::residency;
@@ -22,7 +23,8 @@ use worker::site::resolve::Root;
 
 use super::{Ended, put_out};
 use crate::cli::{self, Cli};
-use crate::server::{self, ServerError};
+use crate::sandbox::privileges::Identity;
+use crate::server::{self, ServerError, reopening};
 use crate::settings::{self, SettingsError};
 use crate::show::{plain, quoted};
 
@@ -81,15 +83,18 @@ pub(crate) fn run(cli: &Cli) -> Ended {
     // As the server does: names are looked up outside of a new root, paths inside.
     let addresses: Vec<_> =
         settings::forms(cli).into_iter().map(|form| settings::addresses(&[form])).collect();
-    let identity = confinement::user(cli);
+    let (user, identity) = confinement::user(cli);
+    let identity = identity.as_ref();
     findings.extend(confinement::new_root(cli));
-    findings.extend(content(cli));
+    findings.extend(confinement::act(identity, || content(cli)));
     let sockets = addresses.iter().flatten().flatten().filter_map(settings::unix_path);
     let sockets: Vec<_> = sockets.map(Path::to_owned).collect();
     findings.extend(listening(addresses, cli));
-    findings.push(identity);
+    findings.extend(users(cli));
+    findings.push(user);
     findings.extend(settings::warnings(cli).into_iter().map(|(subject, text)| Finding::warn(subject, text)));
-    findings.extend(access_log(cli));
+    findings.extend(access_log(cli, identity));
+    findings.extend(confinement::act(identity, || confinement::not_reopened(cli, identity)));
     findings.extend(machine::findings(cli));
     findings.extend(confinement::sandbox(cli, &sockets));
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
@@ -172,19 +177,31 @@ fn bind(address: Address, cli: &Cli) -> Finding {
     }
 }
 
+/// Who may ask, of those who are in a file.
+fn users(cli: &Cli) -> Option<Finding> {
+    let path = cli.access.auth_file.as_ref()?;
+    Some(match settings::gate(cli) {
+        Ok(_) => Finding::ok("users", format!("of {}", path.display())),
+        Err(error) => Finding::fail("users", error),
+    })
+}
+
 /// The access log, without making the file.
-fn access_log(cli: &Cli) -> Option<Finding> {
+fn access_log(cli: &Cli, identity: Option<&Identity>) -> Option<Finding> {
     let Some(Destination::File(path)) = settings::access_log(cli.access_log.as_deref(), false) else {
         return None;
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let opened = if path.exists() {
-        fs::OpenOptions::new().append(true).open(&path).map(drop)
-    } else {
-        rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(Into::into)
-    };
-    Some(match opened {
+    let look = || may_be_log(&path);
+    Some(match reopening::open_log(identity, &path, look, |_| look()) {
         Ok(()) => Finding::ok("access log", path.display()),
         Err(source) => Finding::fail("access log", ServerError::AccessLog { path, source }),
     })
+}
+
+fn may_be_log(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return fs::OpenOptions::new().append(true).open(path).map(drop);
+    }
+    let folder = reopening::folder_of(path);
+    Ok(rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
 }

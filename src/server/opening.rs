@@ -1,20 +1,18 @@
 //! Everything that is opened before there are threads, in the order in which rights are needed and given up: listeners
 //! and access log, then the user that we become, then the roots, then the sandbox.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD};
 use worker::Releases;
 use worker::log_writer::{self, Destination};
 
 use super::listeners::Listeners;
-use super::{ServerError, check_application};
+use super::{ServerError, check_application, reopening};
 use crate::os::Signals;
 use crate::sandbox::Sandbox;
 use crate::sandbox::privileges;
-use crate::settings::Settings;
-use crate::show::quoted;
+use crate::settings::{Settings, UserFile};
 
 /// A server that has everything but threads.
 pub(crate) struct Opened {
@@ -50,54 +48,24 @@ impl Opened {
     }
 }
 
-/// With the rights of the user that we become, so that it can be opened anew; or else with those that we still have, but
-/// only in a folder into which that user could have put nothing to trick us with.
 fn open_access_log(settings: &Settings) -> Result<Option<log_writer::Opened>, ServerError> {
     let Some(destination) = &settings.access_log else { return Ok(None) };
-    let path = match destination {
-        Destination::Stdout => PathBuf::from("-"),
-        Destination::File(path) => path.clone(),
-    };
     let open = || log_writer::Opened::new(destination.clone());
-    let opened = match &settings.identity {
-        None => open(),
-        Some(identity) => match identity.act(|| (open(), may_write(folder(&path)))) {
-            Ok((Err(error), false)) if error.kind() == ErrorKind::PermissionDenied => open(),
-            Ok((opened, _)) => opened,
-            Err(error) => Err(error),
-        },
+    let (path, opened) = match destination {
+        Destination::Stdout => (Path::new("-"), open()),
+        Destination::File(path) => {
+            let open_in = |folder| log_writer::Opened::within(folder, path.clone());
+            (path.as_path(), reopening::open_log(settings.identity.as_ref(), path, open, open_in))
+        }
     };
-    opened.map(Some).map_err(|source| ServerError::AccessLog { path, source })
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn may_write(path: &Path) -> bool {
-    may(path, Access::WRITE_OK)
-}
-
-/// Asked, not tried: opening a FIFO could wait for ever.
-fn may(path: &Path, access: Access) -> bool {
-    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
+    opened.map(Some).map_err(|source| ServerError::AccessLog { path: path.to_owned(), source })
 }
 
 /// As the user that we have become may not.
 fn warn_of_what_is_not_reopened(settings: &Settings) {
     let Some(identity) = &settings.identity else { return };
-    let warn = |path: &Path, need| {
-        let path = quoted(path.display());
-        tracing::warn!("{path} cannot be opened anew by the user {identity}, who must be able to {need}");
-    };
-    if let Some(Destination::File(path)) = &settings.access_log
-        && !(may_write(folder(path)) && may_write(path))
-    {
-        warn(path, "write to it and to its folder, or HUP keeps the old file");
-    }
-    if let Some(file) = &settings.user_file
-        && !may(file.path(), Access::READ_OK)
-    {
-        warn(file.path(), "read it, or HUP keeps the old users");
+    let users = settings.user_file.as_ref().map(UserFile::path);
+    for (_, warning) in reopening::warnings(identity, settings.access_log.as_ref(), users) {
+        tracing::warn!("{warning}");
     }
 }

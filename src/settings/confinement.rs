@@ -37,7 +37,7 @@ pub(crate) fn reach<'p>(
 ) -> Reach {
     let mut reach = Reach::default();
     site.roots().for_each(|root| reach.add_root(root));
-    reach.trees.extend(cli.confinement.sandbox_allow.iter().cloned());
+    reach.trees.extend(cli.confinement.sandbox_allow.iter().flatten().cloned());
     if cli.symlinks == Symlinks::Any {
         reach.trees.insert("/".into());
     }

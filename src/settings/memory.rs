@@ -120,7 +120,8 @@ impl Shares {
         let fixed_bytes = fixed_bytes(cli, load);
         let least_bytes = fixed_bytes + cost(&pools, pools.map(|pool| pool.least));
         if budget_bytes < least_bytes {
-            return Err(MemoryError::TooSmall { budget_bytes, least_bytes, workers: load.workers });
+            let (workers, compresses) = (load.workers, cli.content.compress);
+            return Err(MemoryError::TooSmall { budget_bytes, least_bytes, workers, compresses });
         }
         let got = share_out(&pools, budget_bytes - fixed_bytes).map_err(|(flag, is_size, asked, fits)| {
             MemoryError::DoesNotFit { flag, is_size, asked, fits, budget_bytes }
@@ -241,6 +242,7 @@ fn pools(cli: &Cli, load: &Load) -> [Pool; POOLS] {
     // Connections come to the workers in turn. A crowd does not send the longest heads.
     let crowd = (CROWD / workers).max(16);
     let inputs_min = (crowd * workers * kept_input_bytes(0) as u64 / input_bytes).max(8);
+    let tasks = if cli.helpers == 0 { (0, 0) } else { (crowd, worker::cold::QUEUE_MAX as u64) };
     let listed_max = worker::site::listing::ENTRIES_MAX as u64;
     [
         Pool {
@@ -267,7 +269,7 @@ fn pools(cli: &Cli, load: &Load) -> [Pool; POOLS] {
             6,
         ),
         sized("responses that clients do not take", (256, connections.saturating_mul(256).max(256)), 6),
-        pool("tasks a worker", task_bytes, (crowd, worker::cold::QUEUE_MAX as u64), 3),
+        pool("tasks a worker", task_bytes, tasks, 3),
         pool("entries of a listing", listers * LISTED_BYTES, (1_000, listed_max), 3),
         pool("spare buffers a worker", workers * POOLED_BYTES, (2, 256), 1),
     ]
@@ -320,7 +322,7 @@ struct Size(u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = self.0 * 10 / MIB;
+        let tenths = self.0 / MIB * 10 + self.0 % MIB * 10 / MIB;
         match tenths {
             0..10 => write!(f, "{} KiB", self.0 / KIB),
             _ => write!(f, "{}.{} MiB", tenths / 10, tenths % 10),
@@ -339,6 +341,8 @@ pub(crate) enum MemoryError {
         least_bytes: u64,
         /// For how many workers.
         workers: u64,
+        /// Whether `--compress` needs a part of it.
+        compresses: bool,
     },
     /// What a flag asks for does not fit.
     DoesNotFit {
@@ -358,13 +362,13 @@ pub(crate) enum MemoryError {
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::TooSmall { budget_bytes, least_bytes, workers } => write!(
+            Self::TooSmall { budget_bytes, least_bytes, workers, compresses } => write!(
                 f,
-                "cannot keep to --memory-budget {}: at least {}k is needed; raise it, or use fewer {}--helpers, or no \
-                 --compress",
+                "cannot keep to --memory-budget {}: at least {}k is needed; raise it, or use fewer {}--helpers{}",
                 Size(budget_bytes),
                 least_bytes.div_ceil(KIB),
-                if workers > 1 { "--workers or " } else { "" }
+                if workers > 1 { "--workers or " } else { "" },
+                if compresses { ", or no --compress" } else { "" }
             ),
             Self::DoesNotFit { flag, is_size, asked, fits, budget_bytes } => {
                 let unit = if is_size { "k" } else { "" };
@@ -449,6 +453,20 @@ mod tests {
     }
 
     #[test]
+    fn without_helpers_nothing_is_set_aside_for_their_tasks() {
+        let got =
+            |helpers| shares(&["--memory-budget", "64m", "--helpers", helpers], &load(2, 5_000)).unwrap().got;
+        assert_eq!(got("0")[TASKS], 0);
+        assert!(got("4")[TASKS] > 0 && got("0")[CACHE] > got("4")[CACHE]);
+    }
+
+    #[test]
+    fn the_largest_budget_can_be_shown() {
+        let sizes = [0, KIB - 1, MIB / 10, MIB, MIB * 3 / 2, u64::MAX].map(|bytes| Size(bytes).to_string());
+        assert_eq!(sizes, ["0 KiB", "0 KiB", "102 KiB", "1.0 MiB", "1.5 MiB", "17592186044415.9 MiB"]);
+    }
+
+    #[test]
     fn a_budget_that_is_too_small_is_refused_with_what_is_needed() {
         for arguments in [&[][..], &["-x"], &["--listing"], &["--max-header", "1m"], &["--max-conns", "9"]] {
             for workers in [1, 2, 16] {
@@ -459,6 +477,7 @@ mod tests {
                 let least = format!("{}k", least_bytes.div_ceil(KIB));
                 assert!(line.contains(&format!("at least {least} is needed")), "{line}");
                 assert_eq!(line.contains("--workers"), workers > 1, "{line}");
+                assert_eq!(line.contains("--compress"), arguments == ["-x"], "{line}");
                 let fits = shares(&[arguments, &["--memory-budget", &least]].concat(), &load);
                 assert!(fits.is_ok_and(|shares| shares.total_bytes() <= least_bytes.next_multiple_of(KIB)));
             }

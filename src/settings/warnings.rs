@@ -26,8 +26,8 @@ pub(crate) fn warnings(cli: &Cli) -> Vec<(&'static str, String)> {
     let is_open = cli.access.proxy_protocol && cli.access.trust.is_empty();
     let claimed =
         "--proxy-protocol without --trust: whoever can connect can claim any address; name the proxies";
-    let missing =
-        cli.confinement.sandbox_allow.iter().filter(|directory| !directory.is_dir()).map(|directory| {
+    let missing = cli.confinement.sandbox_allow.iter().flatten().filter(|directory| !directory.is_dir()).map(
+        |directory| {
             let directory = quoted(directory.display());
             (
                 "reach",
@@ -35,7 +35,8 @@ pub(crate) fn warnings(cli: &Cli) -> Vec<(&'static str, String)> {
                     "{directory} is no directory, so --sandbox-allow is about nothing; name one that is there"
                 ),
             )
-        });
+        },
+    );
     exposed.chain(is_open.then(|| ("proxies", claimed.to_owned()))).chain(missing).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What befalls the process: it stands still, it panics.
 //!
-//! Scenarios of the sandbox belong here.
+//! What an intruder gets is looked at in `black_box/sandbox.rs`.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Floods: of ranges, of connections that end at once, of connections that say nothing.
 //!
-//! Limits for one address and for the rate of requests belong here.
+//! What `--max-conns-per-ip` and `--rate` make of a flood is looked at in `black_box/fair.rs`.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -238,7 +238,14 @@ fn each_thing_that_is_wrong_fails_the_check_and_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let free = ["-l", "127.0.0.1:0"];
-    let table: [(&[&str], &[&str]); 7] = [
+    let (empty, wrong) = (tree.path("empty"), tree.path("wrong"));
+    std::fs::write(&empty, "\n").unwrap();
+    std::fs::write(&wrong, "alice:secret\n").unwrap();
+    let (empty, wrong) = (empty.to_str().unwrap(), wrong.to_str().unwrap());
+    let table: [(&[&str], &[&str]); 10] = [
+        (&["-d", root, "--auth-file", "/nowhere/users"], &["users", "'/nowhere/users'", "--auth-file"]),
+        (&["-d", root, "--auth-file", empty], &["users", "no user", "htpasswd"]),
+        (&["-d", root, "--auth-file", wrong, "--memory-budget", "128m"], &["users", "line 1"]),
         (&["-d", "/nowhere"], &["root", "'/nowhere'", "--root"]),
         (&["-d", root, "--spa=app.html"], &["file", "'app.html'", "--spa"]),
         (&["-d", root, "--error-page", "403=docs"], &["file", "'docs'", "--error-page"]),

@@ -60,7 +60,35 @@ fn missing(name: &str) -> String {
 
 /// That nothing has this very name.
 fn missing_itself(name: &str) -> String {
-    ["", ".br", ".zst", ".gz"].map(|end| format!("file {name}{end}: No such file or directory\n")).concat()
+    format!("file {name}: No such file or directory\n{}", uncoded(name))
+}
+
+/// That a page of 8 bytes is sent as it is, with some more fields.
+fn sent(file: &str, fields: &str) -> String {
+    format!(
+        "file {file}: a file of 8 bytes
+        {}field Cache-Control, as a page is to be asked for each time
+        coding no Accept-Encoding: the file as it is, if it is there
+        coding identity is there, q=1.000
+        coding identity is chosen
+        validators ETag \"17979cfe362a0000-8\"
+        validators Last-Modified Tue, 14 Nov 2023 22:13:20 GMT
+        response HTTP/1.1 200 OK
+        Server: oneloop
+        Content-Type: text/html; charset=utf-8
+        Accept-Ranges: bytes
+        Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT
+        ETag: \"17979cfe362a0000-8\"
+        {fields}Cache-Control: no-cache
+        Content-Length: 8
+        ",
+        uncoded(file)
+    )
+}
+
+/// That nothing has this name with the ending of a coding.
+fn uncoded(name: &str) -> String {
+    [".br", ".zst", ".gz"].map(|end| format!("file {name}{end}: No such file or directory\n")).concat()
 }
 
 /// That there is no page for 404.
@@ -211,29 +239,13 @@ fn the_host_chooses_the_tree_and_rules_come_before_files() {
         "http://docs.test/r/guide",
         &flags,
         0,
-        "
-        host docs.test: PLACE/docs is asked
-        rewrite /r/*=/$1/ leads to /guide
-        path /guide, which is to be a directory
-        file guide/index.html: a file of 8 bytes
-        file guide/index.html.br: No such file or directory
-        file guide/index.html.zst: No such file or directory
-        file guide/index.html.gz: No such file or directory
-        field Cache-Control, as a page is to be asked for each time
-        coding no Accept-Encoding: the file as it is, if it is there
-        coding identity is there, q=1.000
-        coding identity is chosen
-        validators ETag \"17979cfe362a0000-8\"
-        validators Last-Modified Tue, 14 Nov 2023 22:13:20 GMT
-        response HTTP/1.1 200 OK
-        Server: oneloop
-        Content-Type: text/html; charset=utf-8
-        Accept-Ranges: bytes
-        Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT
-        ETag: \"17979cfe362a0000-8\"
-        Cache-Control: no-cache
-        Content-Length: 8
-        ",
+        &format!(
+            "host docs.test: PLACE/docs is asked
+            rewrite /r/*=/$1/ leads to /guide
+            path /guide, which is to be a directory
+            {}",
+            sent("guide/index.html", "")
+        ),
     );
     expect(
         "http://A.Wild.test:81/gone/x?q",
@@ -337,29 +349,12 @@ fn what_stands_in_for_a_missing_file_is_told() {
     let no_page = no_page();
     let why = "application not for this: nobody navigates\n";
     expect("/x", &["--spa"], 4, &format!("{before}{why}{no_page}{page}"));
-    let application = "
-        application somebody navigates to what is not there: index.html
+    let application = format!(
+        "application somebody navigates to what is not there: index.html
         path /index.html, which is to be the page of an application
-        file index.html: a file of 8 bytes
-        file index.html.br: No such file or directory
-        file index.html.zst: No such file or directory
-        file index.html.gz: No such file or directory
-        field Cache-Control, as a page is to be asked for each time
-        coding no Accept-Encoding: the file as it is, if it is there
-        coding identity is there, q=1.000
-        coding identity is chosen
-        validators ETag \"17979cfe362a0000-8\"
-        validators Last-Modified Tue, 14 Nov 2023 22:13:20 GMT
-        response HTTP/1.1 200 OK
-        Server: oneloop
-        Content-Type: text/html; charset=utf-8
-        Accept-Ranges: bytes
-        Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT
-        ETag: \"17979cfe362a0000-8\"
-        Vary: Accept, Sec-Fetch-Mode
-        Cache-Control: no-cache
-        Content-Length: 8
-    ";
+        {}",
+        sent("index.html", "Vary: Accept, Sec-Fetch-Mode\n")
+    );
     expect("/x", &["--spa", "-H", "Accept: text/html"], 0, &format!("{before}{application}"));
     let tree = site();
     let (code, lines) = explained(&tree, "/sub/", &["-z=json"]);

@@ -137,6 +137,7 @@ fn empty_lines_in_a_variable_say_nothing() {
         .env("ONELOOP_REWRITE", "/doc=/docs/\n")
         .env("ONELOOP_MIME", "\nx=a/b")
         .env("ONELOOP_VHOST", "\n")
+        .env("ONELOOP_SANDBOX_ALLOW", "\n/usr/share\n \n")
         .start();
     let response = server.connect().get("/");
     assert_eq!((response.status, response.field("A"), response.field("C")), (200, Some("b"), Some("d")));

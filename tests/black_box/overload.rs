@@ -120,3 +120,29 @@ fn a_file_that_cannot_be_opened_for_lack_of_descriptors_is_not_missing() {
         expect_served_or_put_off(&mut first, &format!("/{name}"), name.as_bytes());
     }
 }
+
+/// Beyond what was promised, idle connections make room a few at a time, and the next few come in soon behind.
+#[test]
+fn a_crowd_without_descriptors_is_let_in_promptly() {
+    let tree = site();
+    let _timed = timed();
+    for accept in ["robin", "sharded"] {
+        let server = Server::start(&["-t", "2", "--idle-timeout", "60s", "--accept", accept], tree.root());
+        server.limit_descriptors(DESCRIPTORS);
+        let start = std::time::Instant::now();
+        let mut crowd: Vec<Client> = (0..4 * DESCRIPTORS)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send_to_deaf(&request("GET", "/a.txt", &[]));
+                client
+            })
+            .collect();
+        // Nobody leaves.
+        for client in &mut crowd {
+            let response = client.response_or_end().expect("each is let in");
+            assert!([200, 503].contains(&response.status), "{}", response.status);
+        }
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?} with {accept}", start.elapsed());
+        assert!(server.stderr().contains("Too many open files"), "{}", server.stderr());
+    }
+}

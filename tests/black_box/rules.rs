@@ -195,6 +195,33 @@ fn a_rewrite_leads_to_nothing_that_is_not_served() {
     assert_eq!(server.connect().get("/env").content, b"secret");
 }
 
+/// As Caddy does; nginx sends to where the rule leads.
+#[test]
+fn a_rewrite_to_a_listed_directory_leads_to_where_its_links_work() {
+    let tree =
+        Tree::new(&[("docs/a.txt", b"a"), ("docs/sub/b.txt", b"b"), (".git/x", b"x"), ("f.txt", b"f")]);
+    let rules = ["/start=/docs", "/slash=/docs/", "/in/*=/docs/$1", "/git=/.git", "/file=/f.txt", "/no=/no"];
+    let flags: Vec<_> = rules.iter().flat_map(|rule| ["--rewrite", rule]).chain(["--listing"]).collect();
+    for more in [&[][..], &["--helpers", "0"], &["--compress"]] {
+        let server = Server::start(&[&flags[..], more].concat(), tree.root());
+        for _ in 0..2 {
+            let mut client = server.connect();
+            for (target, location) in
+                [("/start?size", "/start/?size"), ("/slash", "/slash/"), ("/in/sub", "/in/sub/")]
+            {
+                let response = client.get(target);
+                assert_eq!((response.status, response.require("Location")), (301, location), "{target}");
+                let response = client.get(location);
+                assert_eq!(response.status, 200, "{location}");
+            }
+            assert_eq!(client.get("/file").content, b"f");
+            for target in ["/git", "/git/", "/no", "/no/", "/missing"] {
+                assert_eq!(client.get(target).status, 404, "{target}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_rewrite_to_a_directory_ends() {
     let tree = Tree::new(&[

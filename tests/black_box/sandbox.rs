@@ -17,11 +17,11 @@ use super::server::{Ended, Launch, PATIENCE, Server};
 use super::startup::expect_failure;
 use super::tree::Tree;
 
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 /// As the machine that lacks something answers.
 const NOSYS: u32 = 38;
 
-fn site() -> Tree {
+pub(super) fn site() -> Tree {
     Tree::new(&[("a.txt", b"a"), ("index.html", b"index")])
 }
 
@@ -267,41 +267,6 @@ fn as_nobody_no_thread_has_any_right_left() {
     };
     assert!(eventually(PATIENCE, is_logged), "{}", server.stderr());
     assert!(!server.stderr().contains("WARN"), "{}", server.stderr());
-}
-
-/// What the superuser may open and the user may not open again is said at the start, and what would be a trick of the
-/// user's is not done.
-#[test]
-fn what_cannot_be_opened_anew_by_the_user_is_said_at_the_start() {
-    let test = "sandbox::what_cannot_be_opened_anew_by_the_user_is_said_at_the_start";
-    if !rustix::process::geteuid().is_root() {
-        return skip(test, "only root becomes somebody else");
-    }
-    let (tree, other) = (site(), Tree::new(&[("users", ALICE.as_bytes()), ("root's", b"precious\n")]));
-    tree.publish();
-    other.mode(".", 0o755);
-    other.mode("users", 0o600);
-    other.mode("root's", 0o600);
-    let (users, log) = (other.path("users"), other.path("log"));
-    let flags = ["--user", "65534:65534", "--auth-file", users.to_str().unwrap(), "--access-log"];
-    let server = Server::start(&[&flags[..], &[log.to_str().unwrap()]].concat(), tree.root());
-    server.connect().get_with("/a.txt", &[AS_ALICE]);
-    assert!(eventually(PATIENCE, || fs::read_to_string(&log).is_ok_and(|text| text.contains("alice"))));
-    let warnings = server.stderr().matches("cannot be opened anew by the user '65534'").count();
-    assert_eq!(warnings, 2, "{}", server.stderr());
-    other.directory("nobody's");
-    chown(other.path("nobody's"), Some(NOBODY), Some(NOBODY)).unwrap();
-    symlink(other.path("root's"), other.path("nobody's/log")).unwrap();
-    let log = other.path("nobody's/log");
-    let ended =
-        Launch::new(tree.root()).flags(&["--user", "nobody", "--access-log", log.to_str().unwrap()]).run();
-    expect_failure(&ended, 1, &["cannot write the access log", "Permission denied"]);
-    assert_eq!(fs::read_to_string(other.path("root's")).unwrap(), "precious\n");
-    // A root that the user may not enter is none.
-    let closed = Tree::new(&[("site/a.txt", b"a")]);
-    closed.mode(".", 0o700);
-    let ended = Launch::new(&closed.path("site")).flags(&["--user", "nobody"]).run();
-    expect_failure(&ended, 1, &["cannot open", "Permission denied"]);
 }
 
 #[test]

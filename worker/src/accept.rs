@@ -50,7 +50,10 @@ pub enum Pause {
     /// There are as many connections as allowed.
     Limit,
     /// The process or the machine is out of descriptors or memory.
-    Shortage,
+    Shortage {
+        /// Whether a connection was taken since the last time: what is short comes back, bit by bit.
+        is_easing: bool,
+    },
 }
 
 impl Pause {
@@ -58,8 +61,8 @@ impl Pause {
     #[must_use]
     pub const fn duration(self) -> Duration {
         match self {
-            Self::Limit => FULL_PAUSE,
-            Self::Shortage => SHORTAGE_PAUSE,
+            Self::Limit | Self::Shortage { is_easing: true } => FULL_PAUSE,
+            Self::Shortage { is_easing: false } => SHORTAGE_PAUSE,
         }
     }
 }
@@ -68,6 +71,8 @@ impl Pause {
 #[derive(Debug)]
 pub struct Gate {
     room: Arc<Room>,
+    /// Whether a connection was taken since the last shortage.
+    has_taken: bool,
     limit_warning: Warning,
     shortage_warning: Warning,
 }
@@ -76,7 +81,8 @@ impl Gate {
     /// The way into `room` for one who accepts.
     #[must_use]
     pub fn new(room: Arc<Room>) -> Self {
-        Self { room, limit_warning: Warning::default(), shortage_warning: Warning::default() }
+        let (limit_warning, shortage_warning) = (Warning::default(), Warning::default());
+        Self { room, has_taken: false, limit_warning, shortage_warning }
     }
 
     /// Notes that there is no place for somebody who waits, and asks for one.
@@ -97,7 +103,7 @@ impl Gate {
         if self.shortage_warning.is_due(Instant::now()) {
             tracing::warn!("cannot accept connections: {error}; trying again every {SHORTAGE_PAUSE:?}");
         }
-        Pause::Shortage
+        Pause::Shortage { is_easing: std::mem::take(&mut self.has_taken) }
     }
 }
 
@@ -149,7 +155,10 @@ impl AcceptQueue {
             return Ok(self.pause_if_needed(|| gate.note_limit()));
         }
         let error = match self.accept() {
-            Ok(accepted) => return Ok(Arrival::Connection(accepted)),
+            Ok(accepted) => {
+                gate.has_taken = true;
+                return Ok(Arrival::Connection(accepted));
+            }
             Err(error) => error,
         };
         gate.room.give_back(1);

@@ -294,10 +294,7 @@ impl Helpers {
             }
             turn = turn.wrapping_add(1);
             let ways = 2 + KINDS.len();
-            let is_done = (0..ways).any(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
-            if !is_done && self.long.has_next() {
-                self.wake_one();
-            }
+            let _ = (0..ways).any(|way| self.help_with((turn % ways + way) % ways, &mut scratch));
         }
     }
 
@@ -312,7 +309,7 @@ impl Helpers {
 
     /// Whether there was a job of this kind, and a helper more that may do it.
     fn work_long(self: &Arc<Self>, kind: Kind, scratch: &mut [u8]) -> bool {
-        let Some(job) = self.long.begin(kind) else { return false };
+        let Some(job) = self.long.begin(kind, || self.wake_one()) else { return false };
         self.work(job, scratch);
         // Who was turned away meanwhile has used up a count for nothing: it is given back.
         if self.long.end(kind) {

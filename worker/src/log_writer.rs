@@ -21,7 +21,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, writev};
 
 use crate::access_log::LINE_BYTES_MAX;
@@ -69,8 +69,17 @@ impl Opened {
     pub fn new(destination: Destination) -> io::Result<Self> {
         match destination {
             Destination::Stdout => Ok(Self { file: io::stdout().as_fd().try_clone_to_owned()?, path: None }),
-            Destination::File(path) => Ok(Self { file: open(&path)?, path: Some(path) }),
+            Destination::File(path) => Ok(Self { file: open(CWD, &path)?, path: Some(path) }),
         }
+    }
+
+    /// Opens the file of a path in the folder that is held, wherever the path leads by now.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn within(folder: impl AsFd, path: PathBuf) -> io::Result<Self> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        Ok(Self { file: open(folder, Path::new(name))?, path: Some(path) })
     }
 }
 
@@ -103,7 +112,7 @@ pub fn start(opened: Opened, workers: usize, first: &FirstStep) -> io::Result<(W
     Ok((Writer { shared, thread, finished, dropped }, producers))
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
+fn open(folder: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     // NONBLOCK means nothing to a file, and keeps a named pipe from stopping whoever opens it.
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -111,7 +120,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
         | OFlags::CLOEXEC
         | OFlags::NOCTTY
         | OFlags::NONBLOCK;
-    Ok(rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?)
+    Ok(rustix::fs::openat(folder, path, flags, Mode::from_raw_mode(0o644))?)
 }
 
 /// What the thread and the others tell each other.
@@ -299,7 +308,7 @@ impl Drain {
         if !self.shared.reopen.swap(false, Ordering::AcqRel) {
             return;
         }
-        match self.path.as_deref().map(open) {
+        match self.path.as_deref().map(|path| open(CWD, path)) {
             Some(Ok(file)) => self.file = file,
             Some(Err(error)) => self.report("cannot reopen the access log", &error),
             None => {}
@@ -426,6 +435,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_held_is_where_the_file_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("logs")).unwrap();
+        let held = fs::File::open(path("logs")).unwrap();
+        fs::rename(path("logs"), path("moved")).unwrap();
+        fs::create_dir(path("logs")).unwrap();
+        let opened = Opened::within(&held, path("logs/log")).unwrap();
+        assert!(path("moved/log").exists() && !path("logs/log").exists());
+        assert_eq!(opened.path, Some(path("logs/log")), "what is opened anew later");
+        assert!(Opened::within(&held, "..".into()).is_err());
     }
 
     #[test]
@@ -617,7 +640,7 @@ mod tests {
         let fifo = make_fifo(&folder);
         let (blocking_reader, pipe) = io::pipe().unwrap();
         let fifo_reader = open_reader(&fifo);
-        for file in [OwnedFd::from(pipe), open(&fifo).unwrap()] {
+        for file in [OwnedFd::from(pipe), open(CWD, &fifo).unwrap()] {
             let (writer, mut producers) =
                 start(Opened { file, path: None }, 1, &FirstStep::default()).unwrap();
             for number in 0..5_000 {

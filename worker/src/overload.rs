@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-/// How long to wait for a resource that the whole process or machine is out of.
+/// How long to wait for a resource that the whole process or machine is out of, and of which none has come back.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait for a connection to end, or for a worker to take something out of its ring.
 pub const FULL_PAUSE: Duration = Duration::from_millis(10);

@@ -3,8 +3,11 @@
 //! Owns a table of fixed size and knows no request. A bucket is one number, the time at which it will be full again
 //! (the generic cell rate algorithm, ITU-T I.371): a request moves it by the time in which one token grows. A bucket
 //! that is full says nothing that no bucket would not say, so its place in the table is free; where all places that a
-//! client may have are in use, the one that is full soonest is given up. Threads change single words and nobody waits.
-//! What threads that meet may do to each other is to let one request more pass.
+//! client may have are in use, the one that is full soonest is given up, and whose it was begins anew.
+//!
+//! Threads change single words and nobody waits. A place changes hands in two steps. So while clients take places from
+//! each other, a request may be counted to the wrong one of the two, and a client may get a second place and begin
+//! anew, as if its first had been given up: it has one burst more at worst. Who keeps its place is counted exactly.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -103,21 +106,23 @@ impl Rates {
         let key = client.get().get();
         let index = self.hasher.hash_one(client) % SETS as u64;
         let Set(buckets) = &self.sets[usize::try_from(index).unwrap_or(0)];
-        let own = || buckets.iter().find(|bucket| bucket.client.load(Ordering::Relaxed) == key);
+        let own = || buckets.iter().find(|bucket| bucket.client.load(Ordering::Acquire) == key);
         let [mut last, ..] = buckets.each_ref();
         for _ in 0..TRIES {
             if let Some(bucket) = own() {
                 return bucket;
             }
             let Some((full_ns, owner, bucket)) = soonest_full(buckets) else { break };
-            // What another has spent is not owed by this one.
-            if full_ns > now_ns {
-                bucket.full_ns.store(0, Ordering::Relaxed);
-            }
-            if bucket.client.compare_exchange(owner, key, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            last = bucket;
+            // What another has spent is not owed by this one. Who spends more meanwhile has the place still, or again.
+            let is_free = full_ns <= now_ns
+                || bucket.full_ns.compare_exchange(full_ns, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            // Whoever reads the new owner reads that nothing is owed, too.
+            if is_free
+                && bucket.client.compare_exchange(owner, key, Ordering::Release, Ordering::Relaxed).is_ok()
+            {
                 return bucket;
             }
-            last = bucket;
         }
         last
     }

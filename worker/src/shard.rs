@@ -132,7 +132,7 @@ impl Shard {
             };
             match pause {
                 Pause::Limit => self.counters.limit_pauses.increment(),
-                Pause::Shortage => self.counters.shortages.increment(),
+                Pause::Shortage { .. } => self.counters.shortages.increment(),
             }
             self.resume_at = Some(Instant::now() + pause.duration());
             return false;

@@ -22,16 +22,21 @@ pub mod simulation {
     pub mod fault;
     pub mod letters;
     pub mod places;
+    pub mod rated;
     pub mod verdict;
     pub mod versions;
     pub mod wire;
     pub mod world;
 }
 
+use std::num::NonZeroU64;
+
+use oneloop_worker::Rates;
 use oneloop_worker::close::CloseReason;
 use simulation::directed;
 use simulation::fault::Fault;
 use simulation::places::Places;
+use simulation::rated::Rated;
 use simulation::wire::Random;
 use simulation::world::World;
 
@@ -105,5 +110,55 @@ fn lives_that_are_written_down_break_no_promise() {
             })
             .collect();
         play(&text);
+    }
+}
+
+fn demanding(places: &Places, least: u64) -> Rated {
+    Rated::new(places, Rates { most: None, least: NonZeroU64::new(least) })
+}
+
+#[test]
+fn all_that_a_client_gives_counts_however_it_comes_together() {
+    let places = Places::new();
+    let head = b"POST /index.html HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999999\r\n\r\n";
+    // As much as a turn reads, which does not see the end of it then, and more; and less.
+    for burst in [256 << 10, 512 << 10, 10 << 20, 100_000] {
+        let mut giving = demanding(&places, 50_000);
+        assert_eq!(giving.send(head, 0), None);
+        for seconds in 0..2_000 {
+            assert_eq!(giving.send(&vec![b'x'; burst], 1_000), None, "{burst} a second, after {seconds} s");
+        }
+        let slow = (0..2_000).find_map(|_| giving.send(&vec![b'x'; 49_000], 1_000));
+        assert_eq!(slow, Some(CloseReason::TooSlow), "{burst}");
+    }
+}
+
+#[test]
+fn each_request_has_a_window_of_its_own() {
+    let places = Places::new();
+    let request = b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n";
+    // In pieces that end in the midst of a request, less than is demanded.
+    let (first, rest) = request.split_at(10);
+    let mut giving = demanding(&places, 1_000);
+    assert_eq!(giving.send(first, 0), None);
+    for seconds in 0..2_000 {
+        assert_eq!(giving.send(&[rest, first].concat(), 1_000), None, "after {seconds} s");
+    }
+    let slow = (0..2_000).find_map(|_| giving.send(b"x", 1_000));
+    assert_eq!(slow, Some(CloseReason::TooSlow));
+}
+
+#[test]
+fn an_event_that_comes_when_more_may_be_sent_begins_the_next_wait() {
+    let places = Places::new();
+    let mut paced = Rated::new(&places, Rates { most: NonZeroU64::new(10_000), least: None });
+    assert_eq!(paced.send(b"GET /victim HTTP/1.1\r\nHost: x\r\n\r\n", 0), None);
+    for _ in 0..10 {
+        let (left_ms, sent) = (paced.left_ms(), paced.wire.borrow().outbound.len());
+        assert!(left_ms >= 125, "{left_ms}");
+        assert_eq!(paced.send(b"", left_ms - 1), None);
+        assert_eq!(paced.wire.borrow().outbound.len(), sent, "an event before");
+        assert_eq!(paced.send(b"", 1), None);
+        assert!(paced.wire.borrow().outbound.len() > sent);
     }
 }

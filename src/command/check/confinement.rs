@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::Finding;
 use crate::cli::{Cli, Mode};
+use crate::sandbox::privileges::{Identity, PrivilegeError};
 use crate::sandbox::{self, Reach, privileges};
+use crate::server::reopening;
 use crate::settings;
 
 /// The directory that would be the root of the file system, which it is from now on.
@@ -29,17 +31,36 @@ pub(super) fn sandbox(cli: &Cli, sockets: &[PathBuf]) -> Vec<Finding> {
     findings
 }
 
-/// Who the process would be.
-pub(super) fn user(cli: &Cli) -> Finding {
-    match settings::identity(&cli.confinement) {
+/// Who the process would be, and who that is if somebody else.
+pub(super) fn user(cli: &Cli) -> (Finding, Option<Identity>) {
+    let finding = match settings::identity(&cli.confinement) {
         Err(error) => Finding::fail("user", error),
-        Ok(Some(identity)) => Finding::ok("user", format!("{identity}, once the listeners are open")),
+        Ok(Some(identity)) => {
+            let finding = Finding::ok("user", format!("{identity}, once the listeners are open"));
+            return (finding, Some(identity));
+        }
         Ok(None) if privileges::is_superuser() => Finding::warn(
             "user",
             "root, to the end: --user gives that up once the listeners are open; the sandbox keeps root to less",
         ),
         Ok(None) => Finding::ok("user", "stays who started it"),
-    }
+    };
+    (finding, None)
+}
+
+/// Looks with the rights of the user that the process would be.
+pub(super) fn act(identity: Option<&Identity>, look: impl FnOnce() -> Vec<Finding>) -> Vec<Finding> {
+    let Some(identity) = identity else { return look() };
+    let found = identity.act(look).map_err(PrivilegeError::Kept);
+    found.unwrap_or_else(|error| vec![Finding::fail("user", error)])
+}
+
+/// What HUP would change nothing about.
+pub(super) fn not_reopened(cli: &Cli, identity: Option<&Identity>) -> Vec<Finding> {
+    let Some(identity) = identity else { return Vec::new() };
+    let access_log = settings::access_log(cli.access_log.as_deref(), false);
+    let warnings = reopening::warnings(identity, access_log.as_ref(), cli.access.auth_file.as_deref());
+    warnings.into_iter().map(|(subject, text)| Finding::warn(subject, text)).collect()
 }
 
 fn offer(cli: &Cli) -> Finding {

@@ -144,7 +144,11 @@ impl<J> Long<J> {
 
     /// The next job of a kind, if there is one, and a helper more that may do it: who then says when it is
     /// [done](Self::end).
-    pub(super) fn begin(&self, kind: Kind) -> Option<J> {
+    ///
+    /// Who finds none, as another was quicker or the job is not quite there, has counted as a helper that does one for a
+    /// moment. Then it has to `wake` another one at once if any may begin: somebody may have been turned away for it and
+    /// sleep by now, and this helper may go on to something else that takes long.
+    pub(super) fn begin(&self, kind: Kind, wake: impl FnOnce()) -> Option<J> {
         let waiting = self.of(kind);
         let more = |busy: u32| self.may_begin(busy, kind).then_some(busy + one(kind));
         if waiting.count.load(Ordering::SeqCst) == 0 {
@@ -154,14 +158,18 @@ impl<J> Long<J> {
         let job = waiting.jobs.take(|things| things.take(SegQueue::pop));
         match job {
             Some(_) => _ = waiting.count.fetch_sub(1, Ordering::SeqCst),
-            None => _ = self.end(kind),
+            None => {
+                self.end(kind);
+                if self.has_next() {
+                    wake();
+                }
+            }
         }
         job
     }
 
-    /// Whether a helper that has found nothing is to look again: another one that also found nothing, as a job was
-    /// taken or not quite there, may have stood in its way.
-    pub(super) fn has_next(&self) -> bool {
+    /// Whether there is a job, and a helper more that may do it.
+    fn has_next(&self) -> bool {
         let busy = self.busy.load(Ordering::SeqCst);
         KINDS.iter().any(|&kind| self.of(kind).count.load(Ordering::SeqCst) > 0 && self.may_begin(busy, kind))
     }
@@ -195,7 +203,7 @@ mod tests {
 
     /// Jobs of each kind, of which no more may begin.
     fn begun(long: &Long<u32>) -> [usize; 3] {
-        KINDS.map(|kind| std::iter::from_fn(|| long.begin(kind)).count())
+        KINDS.map(|kind| std::iter::from_fn(|| long.begin(kind, || {})).count())
     }
 
     #[test]
@@ -210,7 +218,11 @@ mod tests {
             let begun = begun(&long);
             assert_eq!((begun[0], begun.iter().sum::<usize>()), (half, all), "{helpers}");
             assert!(long.end(Kind::Make), "others wait");
-            assert_eq!(KINDS.map(|kind| long.begin(kind).is_some()), [true, false, false], "{helpers}");
+            assert_eq!(
+                KINDS.map(|kind| long.begin(kind, || {}).is_some()),
+                [true, false, false],
+                "{helpers}"
+            );
         }
     }
 
@@ -228,7 +240,7 @@ mod tests {
         long.push(Kind::List, client(1), small.unwrap(), 100).unwrap();
         long.push(Kind::List, client(other), 0, 200).unwrap();
         let next = || {
-            let job = long.begin(Kind::List).unwrap();
+            let job = long.begin(Kind::List, || {}).unwrap();
             long.end(Kind::List);
             job
         };
@@ -236,7 +248,7 @@ mod tests {
         assert!(first.contains(&100) && first.contains(&200), "{first:?}");
         let rest: Vec<u32> = (4..22).map(|_| next()).collect();
         assert!(rest.is_sorted() && rest.last() == Some(&19), "{rest:?}");
-        assert_eq!((long.begin(Kind::List), long.len()), (None, 0));
+        assert_eq!((long.begin(Kind::List, || {}), long.len()), (None, 0));
     }
 
     #[test]
@@ -247,8 +259,23 @@ mod tests {
         }
         assert_eq!(long.push(Kind::Verify, None, 0, 7), Err(7));
         assert_eq!(long.push(Kind::List, None, 0, 8), Ok(()));
-        assert!(long.begin(Kind::Verify).is_some());
+        assert!(long.begin(Kind::Verify, || {}).is_some());
         assert_eq!(long.push(Kind::Verify, None, 0, 7), Ok(()));
+    }
+
+    #[test]
+    fn who_stood_in_the_way_for_nothing_wakes_another_at_once() {
+        let long: Long<u32> = Long::new(4, 10);
+        let wakes = std::cell::Cell::new(0);
+        let begin = |kind| long.begin(kind, || wakes.set(wakes.get() + 1));
+        assert_eq!((begin(Kind::Make), wakes.get()), (None, 0), "nobody waits for anything");
+        // One that is counted and not quite there.
+        long.of(Kind::Make).count.fetch_add(1, Ordering::SeqCst);
+        assert_eq!((begin(Kind::Make), wakes.get()), (None, 1));
+        assert_eq!((begin(Kind::List), wakes.get()), (None, 1), "stood in nobody's way");
+        assert_eq!(long.busy.load(Ordering::SeqCst), 0);
+        long.of(Kind::Make).jobs.at(0).unwrap().at(0).unwrap().push(7);
+        assert_eq!((begin(Kind::Make), wakes.get()), (Some(7), 1));
     }
 
     #[test]

@@ -19,6 +19,10 @@ impl<T: Transport> Connection<T> {
     pub(super) fn limit(&mut self, budget: &mut Budget, cx: &Context) {
         let now_ms = cx.clock.now_ms();
         let is_waiting = self.waiting == Waiting::Pace && now_ms < self.deadline_ms;
+        if self.waiting == Waiting::Pace && !is_waiting {
+            // The next wait is another one, whoever has ended this one.
+            self.waiting = Waiting::None;
+        }
         if let Some(pace) = &mut self.pace {
             pace.limit(budget, is_waiting, now_ms);
         }
@@ -42,9 +46,14 @@ impl<T: Transport> Connection<T> {
                 || (self.http.next() == Next::Receive && !self.input.is_empty()));
         let Some(meter) = self.pace.as_mut().and_then(|pace| pace.meter.as_mut()) else { return false };
         let now_ms = cx.clock.now_ms();
-        if pause == Pause::Input && is_owed_input {
+        if budget.exchanges < Budget::TURN.exchanges {
+            // Another request has begun.
+            meter.expect_nothing();
+        }
+        if is_owed_input && matches!(pause, Pause::Input | Pause::Budget) {
             let received_bytes = Budget::TURN.input_bytes.saturating_sub(budget.input_bytes);
-            return meter.gives_too_slowly(received_bytes as u64, now_ms);
+            // Who has given more than a turn reads is not judged before the end of it.
+            return meter.gives_too_slowly(received_bytes as u64, now_ms) && pause == Pause::Input;
         }
         if pause != Pause::Budget {
             meter.expect_nothing();

@@ -120,15 +120,37 @@ impl Enumeration {
     }
 }
 
+/// A listing that is asked for.
+struct Named {
+    view: View,
+    format: Format,
+    /// Whether a rule leads to the directory.
+    is_rewritten: bool,
+    /// Whether the address ends in a slash, as it has to since links in a listing are relative.
+    has_slash: bool,
+}
+
 impl Site {
-    /// The listing of a directory in which no index file was found.
+    /// The listing of a directory in which no index file was found, or the address where it is.
     #[cold]
     pub(super) fn locate_listing(
         &mut self,
         settings: &listing::Settings,
         asked: &Asked<'_>,
     ) -> Result<Located, Obstacle> {
-        let (view, format, is_rewritten) = self.name_listing(asked.head, settings)?;
+        let named = self.name_listing(asked.head, settings)?;
+        let located = self.locate_named(&named, asked)?;
+        if named.has_slash {
+            return Ok(located);
+        }
+        decided!(
+            "listing",
+            "its links are relative, so the client is sent to where the address ends in a slash"
+        );
+        Ok(Located::Directory)
+    }
+
+    fn locate_named(&mut self, named: &Named, asked: &Asked<'_>) -> Result<Located, Obstacle> {
         let finding = asked.findings.iter().rfind(|finding| *finding.key == *self.key);
         if let Some(located) = finding.and_then(|finding| self.locate_found(finding, asked)) {
             return located;
@@ -143,9 +165,9 @@ impl Site {
         let enumeration = Enumeration {
             key: self.key.as_slice().into(),
             path: self.path.clone(),
-            asked: if is_rewritten { self.routed.clone() } else { self.path.clone() },
-            view,
-            format,
+            asked: if named.is_rewritten { self.routed.clone() } else { self.path.clone() },
+            view: named.view,
+            format: named.format,
             unix_s: asked.clock.unix_s(),
             opener: self.trees.chosen().opener.clone(),
             allowance: Arc::clone(&self.allowance),
@@ -165,19 +187,20 @@ impl Site {
     }
 
     /// Puts the path of the directory that is asked for into `self.path` and the key of what the client gets of it
-    /// into `self.key`, and tells what that is, and whether a rule leads there: then `self.routed` was asked for.
+    /// into `self.key`, and tells what that is. If a rule leads there, `self.routed` was asked for.
     fn name_listing(
         &mut self,
         head: &RequestHead<'_>,
         settings: &listing::Settings,
-    ) -> Result<(View, Format, bool), Obstacle> {
+    ) -> Result<Named, Obstacle> {
         let RequestTarget::Origin { path, query } = head.target else { return Err(NOT_FOUND) };
         let decoded = target::decode_path(path, &mut self.path).map_err(|_| NOT_FOUND)?;
-        // Links in it are relative, so it is the address that has to end in a slash, whatever that leads to.
-        if !decoded.is_directory {
+        let rewritten = self.rewrite(&decoded);
+        // A directory would have been found as such, but where a rule leads to it that keeps no slash.
+        let has_slash = decoded.is_directory;
+        if !has_slash && rewritten.is_none() {
             return Err(NOT_FOUND);
         }
-        let rewritten = self.rewrite(&decoded);
         if rewritten.as_ref().unwrap_or(&decoded).is_hidden && !self.settings.hidden {
             return Err(NOT_FOUND);
         }
@@ -199,7 +222,7 @@ impl Site {
             self.key.push(0);
             self.key.extend_from_slice(&self.routed);
         }
-        Ok((View { order, page }, format, rewritten.is_some()))
+        Ok(Named { view: View { order, page }, format, is_rewritten: rewritten.is_some(), has_slash })
     }
 
     /// Takes in what was listed elsewhere.

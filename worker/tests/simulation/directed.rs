@@ -232,13 +232,7 @@ impl<'w, 't> Life<'w, 't> {
         }
         let errands = self.world.cx.errands.as_mut().expect("only a cold place needs help");
         self.connection.wait_for(errands.submit(places::ids()[0], None, task, |_, _| true).unwrap());
-        self.done = Some(loop {
-            match errands.pop() {
-                Some(done) if self.connection.waits_for(done.errand) => break done,
-                Some(_) => {}
-                None => std::thread::yield_now(),
-            }
-        });
+        self.done = Some(places::what_is_done(errands, &self.connection));
         self.fate = Fate::Wait;
     }
 

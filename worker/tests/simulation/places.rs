@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use oneloop_worker::clock::Clock;
 use oneloop_worker::cold::{Helpers, Inbox};
+use oneloop_worker::connection::Connection;
 use oneloop_worker::context::Context;
-use oneloop_worker::errands::Errands;
+use oneloop_worker::errands::{Done, Errands};
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::{Patience, Root};
 use oneloop_worker::slab::{ConnectionId, Slab};
@@ -17,6 +18,7 @@ use oneloop_worker::{
 use tempfile::TempDir;
 
 use super::client::{self, FILES};
+use super::wire::Simulated;
 
 /// Two directories with the same files. What lies on another file system than the root, a loop thread does not
 /// open itself: every file of the cold place has to be opened by a helper, until it is in the cache.
@@ -134,6 +136,17 @@ fn errands() -> Errands {
         (Helpers::start(1, &FirstStep::default()).unwrap(), waker, poll)
     });
     Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
+}
+
+/// What the helper has done that a connection waits for.
+pub fn what_is_done(errands: &mut Errands, connection: &Connection<Simulated>) -> Done {
+    loop {
+        match errands.pop() {
+            Some(done) if connection.waits_for(done.errand) => return done,
+            Some(_) => {}
+            None => std::thread::yield_now(),
+        }
+    }
 }
 
 /// Ids for the connection and for others that want the same, though none of them is in a slab.

@@ -180,13 +180,7 @@ impl World {
         }
         // The helper works at once, so that it does not depend on its pace what it finds; when the connection is
         // told, is for chance to decide.
-        self.done = Some(loop {
-            match errands.pop() {
-                Some(done) if self.connection.waits_for(done.errand) => break done,
-                Some(_) => {}
-                None => std::thread::yield_now(),
-            }
-        });
+        self.done = Some(places::what_is_done(errands, &self.connection));
         self.fate = Fate::Wait;
     }
 
