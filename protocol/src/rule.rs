@@ -208,7 +208,7 @@ impl Rule {
             out.pop_if(|last| *last == b'/');
         }
         let composed = out.get(start..).unwrap_or_default();
-        if composed.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
+        if has_dot_segment(composed) {
             return None;
         }
         Some(composed.is_empty() || self.template.is_directory || (is_directory && self.ends_in_rest()))
@@ -223,6 +223,10 @@ impl Rule {
     fn is_rest(&self, capture: usize) -> bool {
         self.pattern.has_rest && capture + 1 == self.pattern.captures_count()
     }
+}
+
+fn has_dot_segment(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
 }
 
 impl Pattern {

@@ -46,6 +46,9 @@ const AUTHORIZATION_WORDS: &str = "Basic |basic| |YTpi|OmJj|Og==|Y|Z|9|+|/|=|==|
 const ACCEPT_WORDS: &str = "text/html|application/json|text/*|application/*|*/*|;q=0|;q=1|;q=0.5|;q=0.25|;q=|;a=b|\
     ,|,|,|\n| |/|TEXT/HTML|application/xhtml+xml";
 const ORIGIN_WORDS: &str = "http://|https://|app|://|:|80|443|8080|a|b.example|[::1]|/|null|*|.|A";
+const HOST_WORDS: &str = "a|a|b|xn--|.|.|.|*.|*.|\n|\n|\na.b|\n*.a|A.B|:80|:|[|]|[::1]|[0:0::1]|10.0.0.1|*";
+const MEDIA_TYPE_WORDS: &str =
+    "a=|b=|glb|=|text/|text/html|model/x|;|; |charset=|q=|\"a;b\"|\"|utf-8|/|.| |\t";
 const RULE_WORDS: &str = "a/b|a/|x.|\n/a|\n/*|\n/:x|\n/b| /a| /b| /$1| /:x| https://h/$1|/|/|*|$1|$2|:x|a|b|.|..|\
     %2e|%0d|%5c|\\|?q|#f|%";
 
@@ -63,6 +66,8 @@ proptest! {
         client::authorization(&input);
         content::accept(&input);
         content::origin(&input);
+        content::media_type(&input);
+        routing::hosts(&input);
     }
 
     #[test]
@@ -163,6 +168,16 @@ proptest! {
     #[test]
     fn an_origin_is_granted_to_itself_only(input in text_of(ORIGIN_WORDS)) {
         content::origin(&input);
+    }
+
+    #[test]
+    fn the_nearest_pattern_of_a_host_is_found(input in text_of(HOST_WORDS)) {
+        routing::hosts(&input);
+    }
+
+    #[test]
+    fn a_media_type_is_said_of_its_extension_only(input in text_of(MEDIA_TYPE_WORDS)) {
+        content::media_type(&input);
     }
 
     #[test]

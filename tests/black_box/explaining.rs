@@ -337,6 +337,23 @@ fn codings_ranges_and_conditions_come_last() {
 }
 
 #[test]
+fn why_a_range_is_passed_over_is_told() {
+    let table: [(&[&str], &str); 4] = [
+        (&["-X", "HEAD", "-H", "Range: bytes=5-9"], "range passed over: only GET has ranges"),
+        (
+            &["-H", "Range: bytes=5-9", "-H", "If-Range: \"x\""],
+            "range passed over: If-Range does not name this very version",
+        ),
+        (&["-H", "Range: bytes=5-9", "-H", "If-None-Match: *"], "range passed over: no content is sent"),
+        (&["-H", "Range: lines=1-2"], "range passed over: no ranges of bytes, or too many"),
+    ];
+    for (flags, line) in table {
+        let (_, lines) = explained(&site(), "/a.txt", flags);
+        assert!(lines.iter().any(|told| told == line), "{flags:?}: {lines:#?}");
+    }
+}
+
+#[test]
 fn what_stands_in_for_a_missing_file_is_told() {
     let page = "
         response HTTP/1.1 404 Not Found

@@ -69,8 +69,9 @@ fn under_attack<R>(server: &Server, target: &str, content: &[u8], attack: impl F
             }
             answered
         });
+        let over = Over(&is_over);
         let result = attack();
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         watch.join().expect("the watch");
         assert!(client.join().expect("the client is answered") > 0);
         most.fetch_max(taken(server), Ordering::Relaxed);
@@ -78,6 +79,15 @@ fn under_attack<R>(server: &Server, target: &str, content: &[u8], attack: impl F
         assert!(most < BUDGET, "{most} bytes of {BUDGET}");
         (result, most)
     })
+}
+
+/// Ends what goes on beside an attack, even if the attack fails.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs an attack three times. The first makes what is made once, and its end is what calm is like: so much may remain

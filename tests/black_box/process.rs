@@ -130,6 +130,13 @@ impl Process {
         (state.unwrap_or('?'), read("stack"))
     }
 
+    /// The processors on which the thread of that name may run, as `/proc` writes them.
+    pub(crate) fn thread_processors(&self, name: &str) -> String {
+        let status = fs::read_to_string(self.task(name).join("status")).expect("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("a list").trim().to_owned()
+    }
+
     fn task(&self, name: &str) -> PathBuf {
         self.directory.join("task").join(self.thread(name))
     }

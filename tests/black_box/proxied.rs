@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::client::{Client, eventually, request};
 use super::server::{PATIENCE, Server};
 use super::tree::Tree;
@@ -102,8 +104,16 @@ fn what_is_no_header_is_closed_without_a_word_and_counted() {
     let silent = server.connect();
     silent.finish_sending();
     drop(silent);
-    let counted = || server.counters(1)[0].get("proxy_refusals");
-    assert!(eventually(PATIENCE, || counted() == wrong.len() as u64 + 1), "{}", counted());
+    // Nor is a proxy that has died.
+    let counted = |name| server.counters(1)[0].get(name);
+    let count = wrong.len() as u64 + 3;
+    let mut reset = server.connect();
+    reset.send(&V1[..9]);
+    assert!(eventually(PATIENCE, || counted("adopted") == count), "{}", counted("adopted"));
+    SockRef::from(&reset.writer()).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    drop(reset);
+    assert!(eventually(PATIENCE, || counted("closed") == count), "{}", counted("closed"));
+    assert_eq!(counted("proxy_refusals"), wrong.len() as u64 + 1);
 }
 
 #[test]

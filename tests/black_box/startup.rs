@@ -131,6 +131,19 @@ fn ipv6_is_served() {
 }
 
 #[test]
+fn workers_are_bound_to_their_processors() {
+    let tree = site();
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let processor = (0..1024).find(|&processor| allowed.is_set(processor)).unwrap().to_string();
+    let server = Server::start(&["-t", "2", "--pin", &processor], tree.root());
+    assert_eq!(server.connect().get("/a.txt").content, b"a");
+    for worker in ["worker-0", "worker-1"] {
+        let is_bound = || server.process().thread_processors(worker) == processor;
+        assert!(eventually(PATIENCE, is_bound), "{worker}: {}", server.stderr());
+    }
+}
+
+#[test]
 fn a_port_in_use_is_a_clear_failure() {
     let tree = site();
     let first = Server::start(&[], tree.root());

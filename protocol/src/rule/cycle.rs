@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Pattern, Piece, Rule, Segment};
+use super::{Action, Pattern, Piece, Rule, Segment, has_dot_segment};
 use crate::target;
 
 /// A path that has grown longer than this is followed no further: no server takes it, so it leads nowhere.
@@ -167,8 +167,8 @@ fn candidates<'r>(rule: &'r Rule, words: &'r [Vec<u8>]) -> impl Iterator<Item = 
         .iter()
         .flat_map(move |word| meant.clone().map(move |only| (word, only)))
         .flat_map(move |(word, only)| depths.clone().map(move |depth| pattern.path(word, only, depth)))
-        // Where a name would stand for nothing.
-        .filter(|path| pattern.captures(path).is_some())
+        // Not where a name would stand for nothing, nor what no request decodes to.
+        .filter(|path| pattern.captures(path).is_some() && !has_dot_segment(path))
 }
 
 /// Goes where the rules lead, from one path.
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_circle_of_redirects_is_found() {
-        let table: [(&[&str], &str, &[usize]); 17] = [
+        let table: [(&[&str], &str, &[usize]); 18] = [
             (&["/a -> /a"], "/a", &[0]),
             (&["/a -> /a/"], "/a/", &[0]),
             (&["/a -> /b", "/b -> /a"], "/a", &[0, 1]),
@@ -243,6 +243,8 @@ mod tests {
             (&["/:x/:y -> /:y/:x"], "/-/-", &[0]),
             (&["/*.php -> /$1.php"], "/.php", &[0]),
             (&["/x*y -> /$1y", "/*y -> /x$1y"], "/xy", &[0, 1]),
+            // Nobody can ask for `/.`.
+            (&["/*. -> /$1x.."], "/-.", &[0]),
             (&["/a => /b", "/* -> /b"], "/b", &[1]),
             (&["/a -> /a?b=c"], "/a", &[0]),
             (&["/%61 -> /%61#b"], "/a", &[0]),

@@ -5,6 +5,7 @@ use oneloop_protocol::accept;
 use oneloop_protocol::coding::{Choice, Coding, CodingSet, Preferences};
 use oneloop_protocol::cors::{Grant, Origin, Origins};
 use oneloop_protocol::field::{self, Fields};
+use oneloop_protocol::media_type::{self, MediaType, MediaTypes};
 use oneloop_protocol::method::Method;
 use oneloop_protocol::multipart::{Boundary, Multipart};
 use oneloop_protocol::range::{self, ByteRange, PARTS_MAX, Parts, Selection, SeveralSelection};
@@ -110,4 +111,21 @@ pub fn origin(input: &[u8]) {
     assert_eq!([granted(&format!("{text}/")), granted(&text[1..]), granted("null"), granted("*")], [None; 4]);
     // It goes out in a field.
     assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
+}
+
+/// An extension and its media type: the type of files with that extension, and of no others, and fit to go out in a field.
+pub fn media_type(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Ok(said) = text.parse::<MediaType>() else { return };
+    let (extension, asked) = text.split_once('=').unwrap();
+    let types = MediaTypes::new(vec![said.clone()]);
+    let value = types.of(format!("a/b.c.{extension}").as_bytes()).into_owned();
+    assert!(value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic()));
+    assert!(value.starts_with(asked.trim_matches([' ', '\t'])) && value.contains('/'));
+    assert!(!value.starts_with("text/") || value.to_ascii_lowercase().contains("charset"));
+    assert_eq!(types.of(format!("b.{}", extension.to_ascii_uppercase()).as_bytes()), value);
+    assert_eq!(format!("{extension}={value}").parse(), Ok(said));
+    for other in [format!(".{extension}"), format!("a.{extension}/b"), format!("a.{extension}x")] {
+        assert_eq!(types.of(other.as_bytes()), media_type::of(other.as_bytes()));
+    }
 }

@@ -1,6 +1,9 @@
 //! What holds for any input where paths meet the rules of the operator.
 
+use std::net::Ipv6Addr;
+
 use oneloop_protocol::glob::Glob;
+use oneloop_protocol::host::{HostPattern, Hosts};
 use oneloop_protocol::rule::{Action, Rule, find_loop};
 use oneloop_protocol::target;
 
@@ -171,4 +174,43 @@ fn endless(rules: &[Rule]) {
             break;
         }
     }
+}
+
+/// The authority of a request, then patterns of hosts, an LF between them.
+pub fn hosts(input: &[u8]) {
+    let (authority, texts) =
+        input.split_at(input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len()));
+    let texts = String::from_utf8_lossy(texts);
+    let patterns: Vec<HostPattern> = texts.lines().filter_map(|text| text.parse().ok()).collect();
+    for pattern in &patterns {
+        assert_eq!(pattern.to_string().parse(), Ok(pattern.clone()));
+    }
+    let hosts: Hosts = patterns.iter().cloned().zip(0..).collect();
+    let found = hosts.find(authority).map(|number| &patterns[number]);
+    // What is no authority is refused before anybody looks.
+    if target::is_authority(authority) {
+        let authority = String::from_utf8_lossy(authority).to_lowercase();
+        assert_eq!(found, nearest(&authority, &patterns), "{}", input.escape_ascii());
+    }
+}
+
+/// [`Hosts::find`], written for the eye instead of the clock.
+fn nearest<'p>(authority: &str, patterns: &'p [HostPattern]) -> Option<&'p HostPattern> {
+    let host = match authority.split_once(']') {
+        Some((literal, _)) => {
+            let address = literal.strip_prefix('[')?;
+            address.parse().map_or(format!("[{address}]"), |address: Ipv6Addr| format!("[{address}]"))
+        }
+        None => authority.split(':').next()?.to_owned(),
+    };
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let is_it = |pattern: &&HostPattern| matches!(pattern, HostPattern::One(name) if **name == *host);
+    let stars = patterns.iter().filter(|pattern| match pattern {
+        HostPattern::One(_) => false,
+        HostPattern::Below(name) => {
+            host.strip_suffix(&**name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        }
+    });
+    let nearest = stars.max_by_key(|pattern| pattern.to_string().len());
+    patterns.iter().find(is_it).or(nearest).filter(|_| host.len() <= 255)
 }

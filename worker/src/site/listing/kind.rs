@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_picture_of_its_own() {
+    fn each_kind_has_a_word_and_a_picture_of_its_own() {
         let kinds = [
             Kind::Directory,
             Kind::Archive,
@@ -168,6 +168,7 @@ mod tests {
         for kind in kinds {
             let id = format!("<symbol id=\"{}\" ", kind.picture());
             assert_eq!(PICTURES.matches(&id).count(), 1, "{kind:?}");
+            assert_eq!(kind.word(), format!("{kind:?}"));
         }
         // And one for the parent directory.
         assert_eq!(PICTURES.matches("<symbol ").count(), kinds.len() + 1);
