@@ -73,6 +73,7 @@ const LOOP: &[c_long] = &[
     libc::SYS_preadv2,
     libc::SYS_recvfrom,
     libc::SYS_sendfile,
+    libc::SYS_sendmsg,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
     libc::SYS_statx,

@@ -230,7 +230,12 @@ fn send<T: Transport>(
             return Ok(0);
         }
     }
-    match transport.send(bytes, more_follows) {
+    taken(transport.send(bytes, more_follows), budget)
+}
+
+/// How many bytes the socket took: none if it is full.
+fn taken(sent: io::Result<usize>, budget: &mut Budget) -> Result<usize, CloseReason> {
+    match sent {
         Ok(sent) => {
             budget.add_sent(sent as u64);
             Ok(sent)
@@ -241,7 +246,6 @@ fn send<T: Transport>(
 }
 
 /// The beginning of `bytes`, as far as it may be sent.
-#[cold]
 fn allowed(bytes: &[u8], output_bytes: u64) -> &[u8] {
     let length = usize::try_from(output_bytes).unwrap_or(usize::MAX);
     bytes.get(..length).unwrap_or(bytes)
@@ -293,8 +297,14 @@ impl Output {
         budget: &mut Budget,
         cx: &mut Context,
     ) -> Result<Flushed, CloseReason> {
-        if !cx.output.is_empty() && !self.flush_fresh(transport, budget, cx)? {
-            return Ok(budget.unfinished());
+        if !cx.output.is_empty() {
+            let is_sent = match self.take_content() {
+                None => self.flush_fresh(transport, budget, cx)?,
+                Some(file) => self.flush_with_content(&file, transport, budget, cx)?,
+            };
+            if !is_sent {
+                return Ok(budget.unfinished());
+            }
         }
         let Some(transfer) = &mut self.0 else { return Ok(Flushed::Done) };
         let flushed = transfer.flush(transport, budget, cx.may_wait())?;
@@ -322,6 +332,45 @@ impl Output {
                 return Err(CloseReason::NoMemory);
             }
             transfer.bytes.extend_from_slice(rest);
+        }
+        cx.output.clear();
+        Ok(is_sent)
+    }
+
+    /// What follows the output buffer, if it is to be sent from memory.
+    #[inline]
+    fn take_content(&mut self) -> Option<FileContent> {
+        let transfer = self.0.as_mut()?;
+        transfer.file.take_if(|file| file.in_memory().is_some())
+    }
+
+    /// Sends what has gathered in the output buffer and, in the same call, the content that follows it, from where it
+    /// is in memory; whether all of it went. Only what did not is copied.
+    #[inline(never)]
+    fn flush_with_content<T: Transport>(
+        &mut self,
+        file: &FileContent,
+        transport: &mut T,
+        budget: &mut Budget,
+        cx: &mut Context,
+    ) -> Result<bool, CloseReason> {
+        let content = file.in_memory().unwrap_or_default();
+        let allowed_head = allowed(&cx.output, budget.output_bytes);
+        let allowed_content = allowed(content, budget.output_bytes.saturating_sub(allowed_head.len() as u64));
+        let sent = match budget.output_bytes {
+            0 => 0,
+            _ => taken(transport.send_both(allowed_head, allowed_content), budget)?,
+        };
+        let head_rest = cx.output.get(sent..).unwrap_or_default();
+        let content_rest = content.get(sent.saturating_sub(cx.output.len())..).unwrap_or_default();
+        let is_sent = content_rest.is_empty();
+        if let Some(transfer) = self.0.as_mut().filter(|_| !is_sent) {
+            let kept_bytes = transfer.line.len() + head_rest.len() + content_rest.len();
+            if !cx.transfers.charge(transfer, kept_bytes) {
+                return Err(CloseReason::NoMemory);
+            }
+            transfer.bytes.extend_from_slice(head_rest);
+            transfer.bytes.extend_from_slice(content_rest);
         }
         cx.output.clear();
         Ok(is_sent)

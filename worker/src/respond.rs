@@ -16,7 +16,10 @@ use crate::rate::TooMany;
 use crate::site::representation::{MEMORY_CONTENT_BYTES_MAX, Representation};
 use crate::site::{Answer, Extras};
 
-/// A part of a file that is to be sent from its descriptor.
+/// Content in memory that is at least as long is not copied behind its head, but sent from where it is.
+const REFERRED_BYTES_MIN: u64 = 4 << 10;
+
+/// A part of a file that is to be sent from its descriptor, or from memory if all of it is there.
 #[derive(Debug)]
 pub struct FileContent {
     /// The file.
@@ -30,6 +33,15 @@ pub struct FileContent {
 }
 
 impl FileContent {
+    /// All that is left, if it is to be sent from memory.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<&[u8]> {
+        if self.series.is_some() {
+            return None;
+        }
+        self.representation.in_memory(self.offset, self.left_bytes)
+    }
+
     /// Bytes of content that are left, those that follow the part included.
     #[must_use]
     pub fn left_bytes_in_all(&self) -> u64 {
@@ -196,7 +208,8 @@ fn content(
         return reply;
     }
     reply.content_bytes = length;
-    if !put_now(out, representation, offset, length) {
+    let is_referred = length >= REFERRED_BYTES_MIN && representation.in_memory(offset, length).is_some();
+    if is_referred || !put_now(out, representation, offset, length) {
         let representation = Rc::clone(representation);
         reply.file = Some(FileContent { representation, offset, left_bytes: length, series: None });
     }

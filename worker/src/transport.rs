@@ -3,12 +3,12 @@
 //! [`Socket`] is the real one. The simulation has another, so that every order of partial reads, full buffers
 //! and resets can be played through; a transport with encryption would be a third.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sendmsg};
 
 use crate::sys;
 
@@ -27,6 +27,19 @@ pub trait Transport {
     /// # Errors
     /// `WouldBlock` when nothing fits, or what send(2) fails with.
     fn send(&mut self, bytes: &[u8], more_follows: bool) -> io::Result<usize>;
+
+    /// Sends the beginning of `head` and `content` behind it, and tells how much of both went.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits, or what sendmsg(2) fails with.
+    fn send_both(&mut self, head: &[u8], content: &[u8]) -> io::Result<usize> {
+        let sent = self.send(head, !content.is_empty())?;
+        if sent < head.len() || content.is_empty() {
+            return Ok(sent);
+        }
+        // What fails now fails again.
+        Ok(sent + self.send(content, false).unwrap_or(0))
+    }
 
     /// Sends at most `bytes` bytes of `file` from `offset` on, without copying them through this process.
     /// 0 means that the file ends before `offset`.
@@ -78,6 +91,12 @@ impl Transport for Socket {
     fn send(&mut self, bytes: &[u8], more_follows: bool) -> io::Result<usize> {
         let more = if more_follows { SendFlags::MORE } else { SendFlags::empty() };
         Ok(retry(|| rustix::net::send(&self.0, bytes, more | SendFlags::NOSIGNAL))?)
+    }
+
+    fn send_both(&mut self, head: &[u8], content: &[u8]) -> io::Result<usize> {
+        let parts = [IoSlice::new(head), IoSlice::new(content)];
+        let send = || sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+        Ok(retry(send)?)
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, bytes: usize) -> io::Result<usize> {

@@ -172,7 +172,6 @@ impl<T: Transport> Connection<T> {
         let reply = respond::put(&mut cx.output, answer, cx.site.extras(), asker, &cx.clock);
         cx.counters.requests.increment();
         self.http.respond(reply.file.is_some());
-        self.has_long_tail |= reply.file.is_some();
         if reply.file.is_some() || cx.log.is_some() {
             self.log(head.request_line, Some(&head.fields), reply, cx);
         }
@@ -204,7 +203,10 @@ impl<T: Transport> Connection<T> {
             None
         };
         match reply.file {
-            Some(file) => self.output.append_file(file, reply.content_bytes, entry.as_ref(), cx),
+            Some(file) => {
+                self.has_long_tail |= file.in_memory().is_none();
+                self.output.append_file(file, reply.content_bytes, entry.as_ref(), cx);
+            }
             None => {
                 if let Some(entry) = entry {
                     cx.log(|log| entry.write(reply.content_bytes, log));
