@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::Transfer;
+use super::transfer::Transfer;
 
 /// A transfer that has grown beyond this gives its memory back before it is kept for reuse.
 const POOLED_BYTES_MAX: usize = 128 << 10;
