@@ -26,6 +26,10 @@ const EXPLAINED: [(&str, &str); 6] = [
     ("access log dropped_lines=", "the counters, which the test asks for"),
 ];
 
+/// With a budget, memory that is freed goes back to the system.
+const BUDGET: &str = "128m";
+const BUDGET_BYTES: u64 = 128 << 20;
+
 const LARGE_BYTES: usize = 3 << 20;
 
 /// What is asked for: by name, with its content.
@@ -152,7 +156,8 @@ fn mixed_abuse_leaves_nothing_behind() {
         tree.write(&file.name[1..], &file.content);
     }
     let flags = ["--header-timeout", "2s", "--send-timeout", "3s", "--access-log", "/dev/null"];
-    let server = Server::start(&[&mutation::FLAGS[..], &flags].concat(), tree.root());
+    let budget = ["--memory-budget", BUDGET];
+    let server = Server::start(&[&mutation::FLAGS[..], &flags, &budget].concat(), tree.root());
     let targets: Vec<&str> = wanted.iter().map(|file| file.name).chain(mutation::TARGETS).collect();
     // What pools and caches hold after a little of everything is what they will hold.
     abuse(&server, &files, &wanted, scaled(Duration::from_secs(4), Duration::from_secs(5 * 60)));
@@ -171,17 +176,20 @@ fn mixed_abuse_leaves_nothing_behind() {
     let unexplained: Vec<&str> =
         stderr.lines().filter(|line| !EXPLAINED.iter().any(|(part, _)| line.contains(part))).collect();
     assert!(unexplained.is_empty(), "{unexplained:#?}");
+    let most = server.process().most_resident_bytes();
+    assert!(most <= BUDGET_BYTES, "{most} bytes of memory at most, more than --memory-budget {BUDGET}");
     assert!(growth <= 0.10, "{resident} bytes of memory, {} before", calm.resident_bytes);
     assert!(requests > 100 && acts > 100 && cut > 100, "too little happened");
     report(
         "everything at once",
         &format!(
             "{span:?}: {requests} requests, {} MB, every byte compared, none wrong; {acts} acts of abuse, {cut} of them cut \
-             or refused; memory {:.1} MiB, {:+.1} % of calm; all descriptors back after {back:.1?}; {} lines, none \
+             or refused; memory {:.1} MiB, {:+.1} % of calm, at most {:.1} MiB of {BUDGET}; all descriptors back after {back:.1?}; {} lines, none \
              unexplained",
             bytes / 1_000_000,
             resident as f64 / 1_048_576.0,
             growth * 100.0,
+            most as f64 / 1_048_576.0,
             stderr.lines().count(),
         ),
     );

@@ -79,18 +79,25 @@ impl Process {
         threads.flatten().map(|thread| waited_for_processor(&thread.path())).sum()
     }
 
+    fn status_bytes(&self, name: &str) -> u64 {
+        let kibibytes: u64 = self.status(name).trim_end_matches(" kB").parse().expect("a figure in kB");
+        kibibytes << 10
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let line = self.status("VmRSS:");
-        let kibibytes: u64 = line.trim_end_matches(" kB").parse().expect("a figure in kB");
-        kibibytes << 10
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    #[allow(dead_code, reason = "only the abuse needs it")]
+    pub(crate) fn most_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
     }
 
     /// Resident memory that is its own: pages of files, which the kernel can take back, are not.
     pub(crate) fn own_bytes(&self) -> u64 {
-        let kibibytes =
-            |name| -> u64 { self.status(name).trim_end_matches(" kB").parse().expect("a figure in kB") };
-        (kibibytes("RssAnon:") + kibibytes("RssShmem:")) << 10
+        self.status_bytes("RssAnon:") + self.status_bytes("RssShmem:")
     }
 
     /// Bytes of the files that it holds and that lie nowhere but in memory.

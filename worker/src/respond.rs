@@ -17,7 +17,7 @@ use crate::site::representation::{MEMORY_CONTENT_BYTES_MAX, Representation};
 use crate::site::{Answer, Extras};
 
 /// Content in memory that is at least as long is not copied behind its head, but sent from where it is.
-const REFERRED_BYTES_MIN: u64 = 4 << 10;
+const REFERRED_BYTES_MIN: u64 = 8 << 10;
 
 /// A part of a file that is to be sent from its descriptor, or from memory if all of it is there.
 #[derive(Debug)]
