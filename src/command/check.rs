@@ -8,14 +8,14 @@ mod confinement;
 mod machine;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use acceptor::{Address, Listener};
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use worker::log_writer::Destination;
 use worker::site::opening::{Opener, Wanted};
 use worker::site::residency;
@@ -200,7 +200,9 @@ fn access_log(cli: &Cli, identity: Option<&Identity>) -> Option<Finding> {
 
 fn may_be_log(path: &Path) -> io::Result<()> {
     if path.exists() {
-        return fs::OpenOptions::new().append(true).open(path).map(drop);
+        // NONBLOCK: a pipe that nobody reads keeps nobody waiting.
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        return Ok(rustix::fs::open(path, flags, Mode::empty()).map(drop)?);
     }
     let folder = reopening::folder_of(path);
     Ok(rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use worker::log_writer::Destination;
 
@@ -14,7 +14,8 @@ use crate::show::quoted;
 
 /// Opens the access log as `open` does, with the rights of the user that we become, so that it can be opened anew; or
 /// else, as `open_in` does, with those that we still have, but only in a folder into which that user could have put
-/// nothing to trick us with. The folder is held, so that no other can be put in its place meanwhile.
+/// nothing to trick us with. The folder is held, so that no other can be put in its place meanwhile, and no link leads
+/// there, as that user might have put it further up.
 ///
 /// # Errors
 /// When it cannot be opened.
@@ -26,9 +27,9 @@ pub(crate) fn open_log<T>(
 ) -> io::Result<T> {
     let Some(identity) = identity else { return open() };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(folder_of(path), flags, Mode::empty())?;
-    match identity.act(|| (open(), is_closed(&folder)))? {
-        (Err(error), true) if error.kind() == ErrorKind::PermissionDenied => open_in(folder),
+    let folder = openat2(CWD, folder_of(path), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok();
+    match identity.act(|| (open(), folder.filter(is_closed)))? {
+        (Err(error), Some(folder)) if error.kind() == ErrorKind::PermissionDenied => open_in(folder),
         (opened, _) => opened,
     }
 }

@@ -241,8 +241,11 @@ fn each_thing_that_is_wrong_fails_the_check_and_says_what_to_do() {
     let (empty, wrong) = (tree.path("empty"), tree.path("wrong"));
     std::fs::write(&empty, "\n").unwrap();
     std::fs::write(&wrong, "alice:secret\n").unwrap();
-    let (empty, wrong) = (empty.to_str().unwrap(), wrong.to_str().unwrap());
-    let table: [(&[&str], &[&str]); 10] = [
+    tree.fifo("pipe");
+    let pipe = tree.path("pipe");
+    let (empty, wrong, pipe) = (empty.to_str().unwrap(), wrong.to_str().unwrap(), pipe.to_str().unwrap());
+    let table: [(&[&str], &[&str]); 11] = [
+        (&["-d", root, "--access-log", pipe], &["access log", pipe, "--access-log"]),
         (&["-d", root, "--auth-file", "/nowhere/users"], &["users", "'/nowhere/users'", "--auth-file"]),
         (&["-d", root, "--auth-file", empty], &["users", "no user", "htpasswd"]),
         (&["-d", root, "--auth-file", wrong, "--memory-budget", "128m"], &["users", "line 1"]),

@@ -43,6 +43,14 @@ fn what_cannot_be_opened_anew_by_the_user_is_said_at_the_start() {
         expect_failure(&ended, 1, &["cannot write the access log", "Permission denied"]);
     }
     assert_eq!(fs::read_to_string(other.path("root's")).unwrap(), "precious\n");
+    // Nor in a folder of root's to which a link leads that the user may have put there.
+    other.directory("closed");
+    symlink(other.path("closed"), other.path("nobody's/elsewhere")).unwrap();
+    let log = other.path("nobody's/elsewhere/log");
+    let flags = ["--user", "nobody", "--access-log", log.to_str().unwrap()];
+    let ended = Launch::new(tree.root()).flags(&flags).run();
+    expect_failure(&ended, 1, &["cannot write the access log", "Permission denied"]);
+    assert!(!other.path("closed/log").exists());
     // A root that the user may not enter is none.
     let closed = Tree::new(&[("site/a.txt", b"a")]);
     closed.mode(".", 0o700);

@@ -101,7 +101,7 @@ impl Gate {
     /// Notes that the kernel is out of something that a connection needs.
     pub(crate) fn note_shortage(&mut self, error: &io::Error) -> Pause {
         if self.shortage_warning.is_due(Instant::now()) {
-            tracing::warn!("cannot accept connections: {error}; trying again every {SHORTAGE_PAUSE:?}");
+            tracing::warn!("cannot accept connections: {error}; trying again within {SHORTAGE_PAUSE:?}");
         }
         Pause::Shortage { is_easing: std::mem::take(&mut self.has_taken) }
     }

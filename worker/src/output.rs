@@ -96,7 +96,8 @@ impl Output {
             transfer.line_prefix_bytes = transfer.line.len();
             line.write_suffix(&mut transfer.line);
         }
-        if !cx.transfers.charge(transfer, transfer.line.len()) {
+        // What goes at once takes nothing for long.
+        if file.in_memory().is_none() && !cx.transfers.charge(transfer, transfer.line.len()) {
             cx.counters.memory_refusals.increment();
             transfer.line = Vec::new();
         }
@@ -178,7 +179,8 @@ impl Output {
         let allowed_content = allowed(content, budget.output_bytes.saturating_sub(allowed_head.len() as u64));
         let sent = match budget.output_bytes {
             0 => 0,
-            _ => taken(transport.send_both(allowed_head, allowed_content), budget)?,
+            _ => taken(transport.send_both(allowed_head, allowed_content), budget)
+                .inspect_err(|_| self.forget_content())?,
         };
         let head_rest = cx.output.get(sent..).unwrap_or_default();
         let content_rest = content.get(sent.saturating_sub(cx.output.len())..).unwrap_or_default();
@@ -186,6 +188,7 @@ impl Output {
         if let Some(transfer) = self.0.as_mut().filter(|_| !is_sent) {
             let kept_bytes = transfer.line.len() + head_rest.len() + content_rest.len();
             if !cx.transfers.charge(transfer, kept_bytes) {
+                transfer.promised_bytes -= content_rest.len() as u64;
                 return Err(CloseReason::NoMemory);
             }
             transfer.bytes.extend_from_slice(head_rest);
@@ -193,6 +196,14 @@ impl Output {
         }
         cx.output.clear();
         Ok(is_sent)
+    }
+
+    /// Nothing of the content went, and none of it is here any more.
+    #[cold]
+    fn forget_content(&mut self) {
+        if let Some(transfer) = &mut self.0 {
+            transfer.promised_bytes = 0;
+        }
     }
 
     /// What a helper has to do before the output can go on, after [`Flushed::Cold`].

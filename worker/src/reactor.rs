@@ -128,7 +128,8 @@ impl Reactor {
         }
         // Behind a full batch there may be more events, and bytes that came in time among them.
         if self.full_turns.is_multiple_of(FULL_TURNS_MAX) {
-            self.expire_some();
+            // As many as were put off, so that they do not fall behind.
+            self.expire_some(if self.full_turns == 0 { EXPIRIES_MAX } else { EXPIRIES_MAX * FULL_TURNS_MAX });
         }
         self.cx.site.tidy(self.cx.clock.now_ms());
         self.cx.flush_log();
@@ -224,8 +225,8 @@ impl Reactor {
         self.settle(id, fate);
     }
 
-    fn expire_some(&mut self) {
-        for _ in 0..EXPIRIES_MAX {
+    fn expire_some(&mut self, most: u32) {
+        for _ in 0..most {
             let Some(index) = self.wheel.pop_expired(self.cx.clock.now_ms()) else { return };
             self.expire(index);
         }

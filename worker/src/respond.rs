@@ -1,5 +1,5 @@
-//! From an answer to the bytes of a response: heads and small contents go into the output buffer, the content of
-//! large files is handed on as a reference.
+//! From an answer to the bytes of a response: heads and small contents go into the output buffer, other
+//! contents are handed on as a reference.
 
 use std::rc::Rc;
 
