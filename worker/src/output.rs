@@ -188,7 +188,7 @@ impl Output {
         if let Some(transfer) = self.0.as_mut().filter(|_| !is_sent) {
             let kept_bytes = transfer.line.len() + head_rest.len() + content_rest.len();
             if !cx.transfers.charge(transfer, kept_bytes) {
-                transfer.promised_bytes -= content_rest.len() as u64;
+                transfer.promised_bytes = transfer.promised_bytes.saturating_sub(content_rest.len() as u64);
                 return Err(CloseReason::NoMemory);
             }
             transfer.bytes.extend_from_slice(head_rest);
