@@ -93,3 +93,19 @@ fn panics_leak_no_descriptor() {
     let after = server.process().descriptors();
     assert!(is_clean, "{after} descriptors after three panics, {before} before");
 }
+
+/// The loop that takes over needs nothing of the kernel that it might not get.
+#[test]
+fn a_worker_recovers_while_no_descriptor_can_be_had() {
+    let Some((_tree, server)) = fault_site("panic::a_worker_recovers_while_no_descriptor_can_be_had") else {
+        return;
+    };
+    let mut clients = crowd(&server);
+    server.limit_descriptors(1);
+    clients[0].send(&request("GET", "/panic", &[]));
+    assert!(clients[0].response_or_end().is_none(), "the panic answers nothing");
+    assert!(eventually(PATIENCE, || panics(&server).iter().sum::<u64>() == 1), "{:?}", panics(&server));
+    server.limit_descriptors(1_000);
+    let _next = crowd(&server);
+    assert!(!server.stderr().contains("loop failed"), "{}", server.stderr());
+}

@@ -68,13 +68,13 @@ pub struct Reactor {
     /// Turns in a row that were given [`EVENTS_MAX`] events.
     full_turns: u32,
     cx: Context,
-    registry: Registry,
+    registry: Arc<Registry>,
 }
 
 impl Reactor {
     /// A loop without connections, for at most `connections_max`.
     #[must_use]
-    pub fn new(cx: Context, registry: Registry, connections_max: usize) -> Self {
+    pub fn new(cx: Context, registry: Arc<Registry>, connections_max: usize) -> Self {
         Self {
             connections: Slab::with_limit(connections_max),
             wheel: Wheel::new(cx.clock.now_ms(), connections_max),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Waker};
+use mio::{Events, Poll, Registry, Waker};
 
 use crate::clock::Clock;
 use crate::cold::{Helpers, Inbox};
@@ -157,6 +157,7 @@ pub fn spawn(
     helpers: Option<Arc<Helpers>>,
 ) -> Result<(Handle, Sender), StartError> {
     let poll = Poll::new().map_err(StartError::Loop)?;
+    let registry = Arc::new(poll.registry().try_clone().map_err(StartError::Loop)?);
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(StartError::Loop)?);
     let (sender, receiver) = handoff::channel(settings.handoff_capacity, Arc::clone(&waker));
     let counters = Arc::new(Counters::default());
@@ -175,6 +176,7 @@ pub fn spawn(
         room,
         given_back: 0,
         poll,
+        registry,
         receiver,
         shard,
         log,
@@ -199,6 +201,8 @@ struct Worker {
     /// Places in the room that were given back.
     given_back: u64,
     poll: Poll,
+    /// The poll once more, for all loops: one that had to ask for it might find no descriptor left.
+    registry: Arc<Registry>,
     receiver: Receiver,
     shard: Shard,
     log: Option<Producer>,
@@ -255,7 +259,7 @@ impl Worker {
                 Inbox::with_room(Arc::clone(waker), self.settings.memory.tasks_max),
             )
         });
-        let registry = self.poll.registry().try_clone()?;
+        let registry = Arc::clone(&self.registry);
         let mut reactor = Reactor::new(cx, registry, self.settings.connections_max);
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
