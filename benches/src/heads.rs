@@ -6,6 +6,13 @@ pub fn minimal(target: &str, fields: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n{fields}\r\n").into_bytes()
 }
 
+/// The same head as clients of other ports send it, none of 4,096 like another.
+#[must_use]
+pub fn varied(head: &[u8], number: usize) -> Vec<u8> {
+    let port = format!(":{}\r\n", 1_000 + number % 4_096);
+    String::from_utf8_lossy(head).replacen(":8080\r\n", &port, 1).into_bytes()
+}
+
 /// What Chromium 156 on Linux sends for a page that is opened for the first time.
 #[must_use]
 pub fn browser(target: &str) -> Vec<u8> {

@@ -14,27 +14,31 @@ const STATUS_END: usize = "HTTP/1.1 200".len();
 /// received.
 #[derive(Debug)]
 pub struct Link {
-    request: Vec<u8>,
+    /// Sent by turns.
+    requests: Vec<Vec<u8>>,
+    turn: Cell<usize>,
     is_pending: Cell<bool>,
     beginning: Cell<[u8; STATUS_END]>,
     taken_bytes: Cell<u64>,
 }
 
 impl Link {
-    /// The way to a peer that will send `request`. It is there for good, so that one connection after another
-    /// can use it.
+    /// The way to a peer that will send these requests by turns. It is there for good, so that one connection after
+    /// another can use it.
     #[must_use]
-    pub fn lasting(request: Vec<u8>) -> &'static Self {
+    pub fn lasting(requests: Vec<Vec<u8>>) -> &'static Self {
         Box::leak(Box::new(Self {
-            request,
+            requests,
+            turn: Cell::new(0),
             is_pending: Cell::new(false),
             beginning: Cell::new([0; STATUS_END]),
             taken_bytes: Cell::new(0),
         }))
     }
 
-    /// The peer sends its request once more.
+    /// The peer sends its next request.
     pub fn deliver(&self) {
+        self.turn.set((self.turn.get() + 1) % self.requests.len());
         self.is_pending.set(true);
         self.taken_bytes.set(0);
     }
@@ -62,8 +66,9 @@ impl Transport for &Link {
         if !self.is_pending.replace(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        buffer[..self.request.len()].copy_from_slice(&self.request);
-        Ok(self.request.len())
+        let request = &self.requests[self.turn.get()];
+        buffer[..request.len()].copy_from_slice(request);
+        Ok(request.len())
     }
 
     fn send(&mut self, bytes: &[u8], _more_follows: bool) -> io::Result<usize> {

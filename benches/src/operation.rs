@@ -43,11 +43,13 @@ pub struct Operation {
 }
 
 /// All of them.
-pub const ALL: [Operation; 15] = [
+pub const ALL: [Operation; 17] = [
     operation("parse-minimal", || parse(heads::minimal("/1k.html", ""))),
     operation("parse-browser", || parse(heads::browser("/1k.html"))),
     operation("hit-1k", || exchange(heads::minimal("/1k.html", ""), 200, 1_024)),
     operation("hit-1k-browser", || exchange(heads::browser("/1k.html"), 200, 1_024)),
+    operation("fresh-1k", || fresh_heads(&heads::minimal("/1k.html", ""), 200, 1_024)),
+    operation("fresh-1k-browser", || fresh_heads(&heads::browser("/1k.html"), 200, 1_024)),
     operation("hit-10k", || exchange(heads::minimal("/10k.html", ""), 200, 10 << 10)),
     operation("hit-decoded", || exchange(heads::minimal("/%31k.html", ""), 200, 1_024)),
     operation("sendfile-100k", || exchange(heads::minimal("/100k.bin", ""), 200, 100 << 10)),
@@ -152,11 +154,23 @@ fn parse(input: Vec<u8>) -> Run {
     })
 }
 
-/// A persistent connection on which `request` is answered with `status` and so much content.
+/// A persistent connection on which `request`, sent again and again, is answered with `status` and so much content.
 fn exchange(request: Vec<u8>, status: u16, content_bytes: u64) -> Run {
+    exchanges(vec![request], status, content_bytes)
+}
+
+/// More heads than are sent while instructions are counted.
+const FRESH_HEADS: usize = 256;
+
+/// The same where no head is one that was sent before, though as long, and different only near its end.
+fn fresh_heads(request: &[u8], status: u16, content_bytes: u64) -> Run {
+    exchanges((0..FRESH_HEADS).map(|number| heads::varied(request, number)).collect(), status, content_bytes)
+}
+
+fn exchanges(requests: Vec<Vec<u8>>, status: u16, content_bytes: u64) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let mut cx = context(directory.path());
-    let link = Link::lasting(request);
+    let link = Link::lasting(requests);
     let mut connection = Connection::new(link, Peer::Unix, &cx);
     checked(link, status, content_bytes, move || {
         let _kept = &directory;
@@ -170,7 +184,7 @@ fn exchange(request: Vec<u8>, status: u16, content_bytes: u64) -> Run {
 fn short_connection() -> Run {
     let directory = tempfile::tempdir().unwrap();
     let mut cx = context(directory.path());
-    let link = Link::lasting(heads::minimal("/1k.html", "Connection: close\r\n"));
+    let link = Link::lasting(vec![heads::minimal("/1k.html", "Connection: close\r\n")]);
     checked(link, 200, 1_024, move || {
         let _kept = &directory;
         link.deliver();

@@ -18,10 +18,10 @@ from workloads import WORKLOADS, Workload, make_site
 
 NAMES = ("304", "range", "100k", "close")
 SAMPLES_PER_S = 4000
-FUNCTIONS = 12
+FUNCTIONS = 24
 # Files that were changed a moment ago are not held in memory.
 SETTLED_AFTER_S = 3.5
-CALL = re.compile(r"(?:__(?:x64|arm64|se|do)_sys_|do_(?=writev))(?:new)?(\w+)")
+CALL = re.compile(r"(?:_+(?:x64_|arm64_|se_|do_)?sys_|do_(?=writev))(?:new)?(\w+)")
 USER, INTERRUPTS = "(user mode)", "(interrupts)"
 # The same call by the name of its newer form.
 ALIASES = {"sendfile64": "sendfile", "epoll_pwait": "epoll_wait"}
@@ -66,15 +66,13 @@ def print_profile(workload: Workload, profiles: dict[str, tuple[float, list[tupl
     print_rows(["spent in", *profiles], [
         [call, *(f"{counts[call]:.2f}" for counts in calls.values())] for call, total in everywhere.most_common()
         if total >= 0.02] + [["all", *(f"{figure:.2f}" for figure, _ in profiles.values())]])
-    if "oneloop" in profiles:
-        figure, stacks = profiles["oneloop"]
-        functions = shares(figure, [stack[1] for stack in stacks])
+    functions = {name: shares(figure, [stack[1] for stack in stacks]) for name, (figure, stacks) in profiles.items()}
+    everywhere = functions.get("oneloop", collections.Counter())
+    for side in ("[kernel]", "[user]"):
+        most = [name for name, _ in everywhere.most_common() if name.endswith(side)][:FUNCTIONS]
         print()
-        for side in ("[kernel]", "[user]"):
-            ours = [(name, share) for name, share in functions.most_common() if name.endswith(side)]
-            print_rows([f"oneloop's functions {side}", "µs"],
-                       [[name.removesuffix(" " + side), f"{share:.3f}"] for name, share in ours[:FUNCTIONS]])
-            print()
+        print_rows([f"functions {side}, by what they take of oneloop", *profiles], [
+            [name.removesuffix(f" {side}"), *(f"{counts[name]:.3f}" for counts in functions.values())] for name in most])
 
 
 def shares(figure: float, names: list[str]) -> collections.Counter:

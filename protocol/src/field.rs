@@ -153,7 +153,29 @@ impl RareName {
 /// The field lines of one request, in the order they came.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'b> {
-    lines: &'b [Header<'b>],
+    lines: Lines<'b>,
+    index: Index,
+}
+
+/// Field lines, or where they are.
+#[derive(Clone, Copy, Debug)]
+enum Lines<'b> {
+    /// As they were decoded.
+    Decoded(&'b [Header<'b>]),
+    /// In a head that is the same, to the byte, as one that was decoded.
+    Recalled { head: &'b [u8], places: &'b [Place] },
+}
+
+/// Where a field line is in its head: the ends of its name and its value, after the start of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    name: (u16, u16),
+    value: (u16, u16),
+}
+
+/// Which of the known names there are, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Index {
     present: u32,
     /// The names of several lines.
     repeated: u32,
@@ -161,39 +183,86 @@ pub struct Fields<'b> {
     first: [u8; Name::COUNT],
 }
 
-impl<'b> Fields<'b> {
-    /// Takes over decoded lines, at most [`FIELDS_CEILING`], and notes which of the known names are among them, and
-    /// where.
-    #[must_use]
-    pub fn new(lines: &'b [Header<'b>]) -> Self {
-        let mut fields = Self { lines, present: 0, repeated: 0, first: [0; Name::COUNT] };
-        for (at, line) in lines.iter().enumerate() {
-            if let Some(name) = Name::from_token(line.name.as_bytes()) {
-                fields.note(name, at);
-            }
-        }
-        fields
-    }
-
+impl Index {
     fn note(&mut self, name: Name, at: usize) {
-        if self.has(name) {
+        if self.present & name.bit() != 0 {
             self.repeated |= name.bit();
         } else if let (Some(first), Ok(at)) = (self.first.get_mut(name as usize), u8::try_from(at)) {
             self.present |= name.bit();
             *first = at;
         }
     }
+}
+
+impl<'b> Lines<'b> {
+    /// Name and value of a line.
+    #[inline]
+    fn get(self, at: usize) -> Option<(&'b [u8], &'b [u8])> {
+        match self {
+            Self::Decoded(lines) => lines.get(at).map(|line| (line.name.as_bytes(), line.value)),
+            Self::Recalled { head, places } => {
+                let place = places.get(at)?;
+                let part = |(start, end)| head.get(usize::from(start)..usize::from(end));
+                Some((part(place.name)?, part(place.value)?))
+            }
+        }
+    }
+
+    /// The values of all lines of a name, given in lower case.
+    fn named(self, lower: &'static str) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        (0..)
+            .map_while(move |at| self.get(at))
+            .filter(move |(name, _)| is_same_token(name, lower.as_bytes()))
+            .map(|(_, value)| trim(value))
+    }
+}
+
+impl<'b> Fields<'b> {
+    /// Takes over decoded lines, at most [`FIELDS_CEILING`], and notes which of the known names are among them, and
+    /// where.
+    #[must_use]
+    pub fn new(lines: &'b [Header<'b>]) -> Self {
+        let mut index = Index::default();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(name) = Name::from_token(line.name.as_bytes()) {
+                index.note(name, at);
+            }
+        }
+        Self { lines: Lines::Decoded(lines), index }
+    }
+
+    /// The field lines of a head that is the same as one that was decoded, where they were found in that.
+    pub(crate) const fn recalled(head: &'b [u8], places: &'b [Place], index: Index) -> Self {
+        Self { lines: Lines::Recalled { head, places }, index }
+    }
+
+    /// Which of the known names there are.
+    pub(crate) const fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Notes in `places` where the lines are in `head`; whether they are, and not too many.
+    pub(crate) fn put_places(&self, head: &[u8], lines_max: usize, places: &mut Vec<Place>) -> bool {
+        let place = |(name, value)| Some(Place { name: span_in(name, head)?, value: span_in(value, head)? });
+        places.clear();
+        let lines = (0..).map_while(|at| self.lines.get(at));
+        for line in lines {
+            let Some(place) = place(line).filter(|_| places.len() < lines_max) else { return false };
+            places.push(place);
+        }
+        true
+    }
 
     /// Whether there is at least one line of that name.
     #[must_use]
     pub const fn has(&self, name: Name) -> bool {
-        self.present & name.bit() != 0
+        self.index.present & name.bit() != 0
     }
 
     /// Whether there is at least one line of any of these names.
     #[must_use]
     pub fn has_any<const N: usize>(&self, names: [Name; N]) -> bool {
-        self.present & names.into_iter().fold(0, |bits, name| bits | name.bit()) != 0
+        self.index.present & names.into_iter().fold(0, |bits, name| bits | name.bit()) != 0
     }
 
     /// The value of the first line of that name, without surrounding white space.
@@ -202,33 +271,27 @@ impl<'b> Fields<'b> {
         if !self.has(name) {
             return None;
         }
-        self.lines.get(usize::from(*self.first.get(name as usize)?)).map(|line| trim(line.value))
+        let at = usize::from(*self.index.first.get(name as usize)?);
+        self.lines.get(at).map(|(_, value)| trim(value))
     }
 
     /// The value of the only line of that name. A field that holds one value and comes twice means nothing that
     /// could be relied on (RFC 9110 §5.3).
     #[must_use]
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
-        if self.repeated & name.bit() == 0 { self.get(name) } else { None }
+        if self.index.repeated & name.bit() == 0 { self.get(name) } else { None }
     }
 
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
     pub fn all(&self, name: Name) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let only = self.only(name);
-        let lines = if self.has(name) && only.is_none() { self.lines } else { &[] };
-        let several = lines
-            .iter()
-            .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
-            .map(|line| trim(line.value));
-        only.into_iter().chain(several)
+        let lines = if self.has(name) && only.is_none() { self.lines } else { Lines::Decoded(&[]) };
+        only.into_iter().chain(lines.named(name.as_str()))
     }
 
     /// Searches for the values of all lines of a name, in their order.
     pub fn find_all(&self, name: RareName) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        self.lines
-            .iter()
-            .filter(move |line| is_same_token(line.name.as_bytes(), name.as_str().as_bytes()))
-            .map(|line| trim(line.value))
+        self.lines.named(name.as_str())
     }
 
     /// Searches for the value of the only line of a name; as [`Fields::only`].
@@ -237,6 +300,13 @@ impl<'b> Fields<'b> {
         let mut values = self.find_all(name);
         values.next().filter(|_| values.next().is_none())
     }
+}
+
+/// Where `part` is in `whole`, if it is in there, and that begins and ends within 64 KiB.
+pub(crate) fn span_in(part: &[u8], whole: &[u8]) -> Option<(u16, u16)> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len()).filter(|&end| end <= whole.len())?;
+    Some((u16::try_from(start).ok()?, u16::try_from(end).ok()?))
 }
 
 /// Compares a token with one in lower case. Of the characters of a token, the sixth bit makes only letters equal

@@ -1,13 +1,14 @@
 //! One HTTP/1.1 connection as a machine without I/O: it is given bytes, says what they are, and says what to do
 //! next. It owns no buffer; what it remembers between calls fits in a cache line.
 //!
-//! [`state`] holds every state and transition; [`head`], [`framing`] and [`chunked`] turn bytes into events;
-//! [`encode`] turns answers into bytes; [`Http1`] ties them together.
+//! [`state`] holds every state and transition; [`head`], [`framing`] and [`chunked`] turn bytes into events,
+//! [`memo`] those that it has seen before; [`encode`] turns answers into bytes; [`Http1`] ties them together.
 
 pub mod chunked;
 pub mod encode;
 pub mod framing;
 pub mod head;
+pub mod memo;
 pub mod state;
 
 use crate::error::RequestError;
@@ -15,6 +16,7 @@ use crate::limits::Limits;
 use chunked::Chunked;
 use framing::Framing;
 use head::{Expectation, FieldLines, RequestHead, Scanner};
+use memo::Memo;
 use state::{Event, Persistence, State};
 
 pub use state::Next;
@@ -83,6 +85,15 @@ impl Http1 {
             Err(_) => self.on(Event::RequestError),
         }
         received
+    }
+
+    /// The same for a head that is [known](Memo::knows) to `memo`, which was decoded with the same limits.
+    pub fn recall_head<'b>(&mut self, input: &'b [u8], memo: &'b Memo) -> Option<(RequestHead<'b>, usize)> {
+        let recalled = memo.recall(input);
+        if let Some((head, _)) = &recalled {
+            self.begin_answer(head);
+        }
+        recalled
     }
 
     /// Decodes the head that was received last once more: `input` must still begin with it. For whoever could not

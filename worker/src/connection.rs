@@ -316,14 +316,6 @@ impl<T: Transport> Connection<T> {
         used > 0
     }
 
-    fn keep(&mut self, input: BytesMut, cx: &mut Context) {
-        if input.is_empty() {
-            cx.buffers.give(input);
-        } else {
-            self.input = input;
-        }
-    }
-
     /// Works through input until something has to be sent first or more is needed, and tells how many bytes are
     /// used up. Responses gather in the output buffer on the way.
     fn consume(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> usize {
@@ -346,9 +338,16 @@ impl<T: Transport> Connection<T> {
 
     /// Decodes a head and answers it. `None` if it is not all there.
     fn receive_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
+        if cx.memo.knows(input) {
+            return self.receive_known_head(input, budget, cx);
+        }
         let mut lines = FieldLines::new();
         match self.http.receive_head(input, &mut lines, &cx.limits) {
             Ok(Some((head, bytes))) => {
+                // Behind a gate, heads hold secrets.
+                if cx.gate.is_none() {
+                    cx.memo.note(input, bytes, &head);
+                }
                 budget.exchanges = budget.exchanges.saturating_sub(1);
                 let is_answered = self.answer(&head, cx);
                 Some(if is_answered { bytes } else { 0 })
@@ -359,6 +358,19 @@ impl<T: Transport> Connection<T> {
                 Some(input.len())
             }
         }
+    }
+
+    /// The same for a head that was decoded before.
+    #[inline(never)]
+    fn receive_known_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
+        let memo = std::mem::take(&mut cx.memo);
+        let known = self.http.recall_head(input, &memo);
+        let used = known.map(|(head, bytes)| {
+            budget.exchanges = budget.exchanges.saturating_sub(1);
+            if self.answer(&head, cx) { bytes } else { 0 }
+        });
+        cx.memo = memo;
+        used
     }
 
     /// The connection is about to be dropped: what it still holds goes back, and what it still has to log is

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use protocol::Limits;
+use protocol::http1::memo::Memo;
 
 use crate::address_table::AddressTable;
 use crate::buffers::Pool;
@@ -37,6 +38,8 @@ pub struct Context {
     pub clock: Clock,
     /// Limits on a request.
     pub limits: Limits,
+    /// The head that was decoded last, whoever sent it. Away while a head is being answered.
+    pub memo: Memo,
     /// Deadlines of a connection.
     pub deadlines: Deadlines,
     /// How fast a connection may go, and how slowly.
@@ -79,6 +82,7 @@ impl Context {
         Self {
             clock,
             limits: settings.limits,
+            memo: Memo::default(),
             deadlines: settings.deadlines,
             rates: settings.rates,
             input: vec![0; INPUT_BYTES],

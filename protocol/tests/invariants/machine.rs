@@ -3,8 +3,9 @@
 use oneloop_protocol::http1::Next;
 use oneloop_protocol::http1::framing::Framing;
 use oneloop_protocol::http1::head::FieldLines;
+use oneloop_protocol::http1::memo::Memo;
 use oneloop_protocol::http1::state::Persistence;
-use oneloop_protocol::{Http1, Limits, RequestError};
+use oneloop_protocol::{Http1, Limits, Name, RareName, RequestError, RequestHead};
 
 /// Something that a server would notice of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,4 +137,64 @@ pub fn head(input: &[u8]) {
         }
         Framing::Chunked => assert!(named("content-length:") == 0 && named("transfer-encoding:") == 1),
     }
+    remembered(input, &head, bytes);
+}
+
+/// What is remembered of a head is what was decoded, whatever comes behind it, and no other head is taken for it.
+fn remembered(input: &[u8], head: &RequestHead<'_>, bytes: usize) {
+    let mut memo = Memo::default();
+    assert!(!memo.knows(input));
+    memo.note(input, bytes, head);
+    if !memo.knows(input) {
+        let lines = input[..bytes].iter().filter(|&&byte| byte == b'\n').count();
+        assert!(bytes > 1_000 || lines > 30 || is_odd(head), "{}", input.escape_ascii());
+        return;
+    }
+    let (mut decoding, mut lines) = (Http1::new(), FieldLines::new());
+    decoding.receive_head(input, &mut lines, &Limits::default()).unwrap().unwrap();
+    let followed = [&input[..bytes], b"GET / HTTP/1.1\r\n"].concat();
+    for input in [input, &followed] {
+        let mut recalling = Http1::new();
+        let (recalled, recalled_bytes) = recalling.recall_head(input, &memo).unwrap();
+        assert_eq!((said(&recalled), recalled_bytes), (said(head), bytes), "{}", input.escape_ascii());
+        assert_eq!(format!("{recalling:?}"), format!("{decoding:?}"));
+    }
+    assert!(!memo.knows(&input[..bytes - 1]));
+    for at in [0, bytes / 2, bytes - 5] {
+        let mut other = input.to_vec();
+        other[at] ^= 1;
+        assert!(!memo.knows(&other));
+    }
+}
+
+/// Whether a head may say something that is not in it.
+fn is_odd(head: &RequestHead<'_>) -> bool {
+    let target = head.request_line.split(|&byte| byte == b' ').nth(1);
+    !target.is_some_and(|target| target.starts_with(b"/"))
+}
+
+/// All that anybody asks a head for.
+fn said(head: &RequestHead<'_>) -> String {
+    const RARE: [RareName; 9] = [
+        RareName::AcceptEncoding,
+        RareName::Accept,
+        RareName::SecFetchMode,
+        RareName::Authorization,
+        RareName::Forwarded,
+        RareName::XForwardedFor,
+        RareName::Origin,
+        RareName::AccessControlRequestMethod,
+        RareName::AccessControlRequestHeaders,
+    ];
+    let RequestHead { method, target, authority, version, fields, .. } = head;
+    let RequestHead { framing, persistence, expectation, request_line, .. } = head;
+    let known = Name::ALL.map(|name| {
+        let all: Vec<&[u8]> = fields.all(name).collect();
+        (fields.has(name), fields.get(name), fields.only(name), all)
+    });
+    let rare = RARE.map(|name| fields.find_all(name).collect::<Vec<_>>());
+    format!(
+        "{method:?} {target:?} {authority:?} {version:?} {framing:?} {persistence:?} {expectation:?} \
+         {request_line:?} {known:?} {rare:?}"
+    )
 }

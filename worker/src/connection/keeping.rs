@@ -1,5 +1,6 @@
 //! Input that cannot be used up at once, and what happens when there is no memory to keep it in.
 
+use bytes::BytesMut;
 use protocol::Status;
 use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
@@ -9,6 +10,15 @@ use crate::context::Context;
 use crate::transport::Transport;
 
 impl<T: Transport> Connection<T> {
+    /// Keeps what is left of kept input, if anything is.
+    pub(super) fn keep(&mut self, input: BytesMut, cx: &mut Context) {
+        if input.is_empty() {
+            cx.buffers.give(input);
+        } else {
+            self.input = input;
+        }
+    }
+
     /// Keeps what is left of a read.
     pub(super) fn keep_rest(&mut self, rest: &[u8], cx: &mut Context) {
         // A head that is not whole may take its time, and so may what takes a helper long; whatever else is kept waits for
