@@ -70,6 +70,7 @@ mod black_box {
     mod pacing;
     mod panic;
     mod release;
+    mod repeated;
     mod room;
     mod sandbox;
     mod sharded;

@@ -67,7 +67,9 @@ def print_profile(workload: Workload, profiles: dict[str, tuple[float, list[tupl
         [call, *(f"{counts[call]:.2f}" for counts in calls.values())] for call, total in everywhere.most_common()
         if total >= 0.02] + [["all", *(f"{figure:.2f}" for figure, _ in profiles.values())]])
     functions = {name: shares(figure, [stack[1] for stack in stacks]) for name, (figure, stacks) in profiles.items()}
-    everywhere = functions.get("oneloop", collections.Counter())
+    if "oneloop" not in functions:
+        return
+    everywhere = functions["oneloop"]
     for side in ("[kernel]", "[user]"):
         most = [name for name, _ in everywhere.most_common() if name.endswith(side)][:FUNCTIONS]
         print()

@@ -4,9 +4,13 @@
 //! bit test, asking for one that came once a look into a table, and nothing is hashed or copied. Fields that
 //! only some sites ask about are not classified, so that the others need not pay: they are searched for.
 
+mod lines;
+
 use httparse::Header;
 
 use crate::limits::FIELDS_CEILING;
+use lines::Lines;
+pub(crate) use lines::{Index, Place, Span, span_in};
 
 /// Every line has its number.
 const _: () = assert!(FIELDS_CEILING <= u8::MAX as usize + 1);
@@ -133,6 +137,19 @@ pub enum RareName {
 }
 
 impl RareName {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AcceptEncoding,
+        Self::Accept,
+        Self::SecFetchMode,
+        Self::Authorization,
+        Self::Forwarded,
+        Self::XForwardedFor,
+        Self::Origin,
+        Self::AccessControlRequestMethod,
+        Self::AccessControlRequestHeaders,
+    ];
+
     /// The name in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -155,66 +172,6 @@ impl RareName {
 pub struct Fields<'b> {
     lines: Lines<'b>,
     index: Index,
-}
-
-/// Field lines, or where they are.
-#[derive(Clone, Copy, Debug)]
-enum Lines<'b> {
-    /// As they were decoded.
-    Decoded(&'b [Header<'b>]),
-    /// In a head that is the same, to the byte, as one that was decoded.
-    Recalled { head: &'b [u8], places: &'b [Place] },
-}
-
-/// Where a field line is in its head: the ends of its name and its value, after the start of each.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    name: (u16, u16),
-    value: (u16, u16),
-}
-
-/// Which of the known names there are, and where.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Index {
-    present: u32,
-    /// The names of several lines.
-    repeated: u32,
-    /// Where the first line of each name is that is present.
-    first: [u8; Name::COUNT],
-}
-
-impl Index {
-    fn note(&mut self, name: Name, at: usize) {
-        if self.present & name.bit() != 0 {
-            self.repeated |= name.bit();
-        } else if let (Some(first), Ok(at)) = (self.first.get_mut(name as usize), u8::try_from(at)) {
-            self.present |= name.bit();
-            *first = at;
-        }
-    }
-}
-
-impl<'b> Lines<'b> {
-    /// Name and value of a line.
-    #[inline]
-    fn get(self, at: usize) -> Option<(&'b [u8], &'b [u8])> {
-        match self {
-            Self::Decoded(lines) => lines.get(at).map(|line| (line.name.as_bytes(), line.value)),
-            Self::Recalled { head, places } => {
-                let place = places.get(at)?;
-                let part = |(start, end)| head.get(usize::from(start)..usize::from(end));
-                Some((part(place.name)?, part(place.value)?))
-            }
-        }
-    }
-
-    /// The values of all lines of a name, given in lower case.
-    fn named(self, lower: &'static str) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        (0..)
-            .map_while(move |at| self.get(at))
-            .filter(move |(name, _)| is_same_token(name, lower.as_bytes()))
-            .map(|(_, value)| trim(value))
-    }
 }
 
 impl<'b> Fields<'b> {
@@ -241,45 +198,44 @@ impl<'b> Fields<'b> {
         self.index
     }
 
-    /// Notes in `places` where the lines are in `head`; whether they are, and not too many.
-    pub(crate) fn put_places(&self, head: &[u8], lines_max: usize, places: &mut Vec<Place>) -> bool {
-        let place = |(name, value)| Some(Place { name: span_in(name, head)?, value: span_in(value, head)? });
-        places.clear();
-        let lines = (0..).map_while(|at| self.lines.get(at));
-        for line in lines {
-            let Some(place) = place(line).filter(|_| places.len() < lines_max) else { return false };
-            places.push(place);
-        }
-        true
+    /// How many lines there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Searches for a line of a name, given in lower case.
+    pub(crate) fn has_line(&self, lower: &'static str) -> bool {
+        self.lines.named(lower).next().is_some()
+    }
+
+    /// Notes in `places` where the lines are in `head`; whether they are.
+    pub(crate) fn put_places(&self, head: &[u8], places: &mut Vec<Place>) -> bool {
+        self.lines.put_places(head, places)
     }
 
     /// Whether there is at least one line of that name.
     #[must_use]
     pub const fn has(&self, name: Name) -> bool {
-        self.index.present & name.bit() != 0
+        self.index.has_any(name.bit())
     }
 
     /// Whether there is at least one line of any of these names.
     #[must_use]
     pub fn has_any<const N: usize>(&self, names: [Name; N]) -> bool {
-        self.index.present & names.into_iter().fold(0, |bits, name| bits | name.bit()) != 0
+        self.index.has_any(names.into_iter().fold(0, |bits, name| bits | name.bit()))
     }
 
     /// The value of the first line of that name, without surrounding white space.
     #[must_use]
     pub fn get(&self, name: Name) -> Option<&'b [u8]> {
-        if !self.has(name) {
-            return None;
-        }
-        let at = usize::from(*self.index.first.get(name as usize)?);
-        self.lines.get(at).map(|(_, value)| trim(value))
+        self.lines.get(self.index.first(name)?).map(|(_, value)| trim(value))
     }
 
     /// The value of the only line of that name. A field that holds one value and comes twice means nothing that
     /// could be relied on (RFC 9110 §5.3).
     #[must_use]
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
-        if self.index.repeated & name.bit() == 0 { self.get(name) } else { None }
+        if self.index.is_repeated(name) { None } else { self.get(name) }
     }
 
     /// The values of all lines of that name. A list-based field may be spread over several (RFC 9110 §5.3).
@@ -300,13 +256,6 @@ impl<'b> Fields<'b> {
         let mut values = self.find_all(name);
         values.next().filter(|_| values.next().is_none())
     }
-}
-
-/// Where `part` is in `whole`, if it is in there, and that begins and ends within 64 KiB.
-pub(crate) fn span_in(part: &[u8], whole: &[u8]) -> Option<(u16, u16)> {
-    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-    let end = start.checked_add(part.len()).filter(|&end| end <= whole.len())?;
-    Some((u16::try_from(start).ok()?, u16::try_from(end).ok()?))
 }
 
 /// Compares a token with one in lower case. Of the characters of a token, the sixth bit makes only letters equal
@@ -467,17 +416,7 @@ mod tests {
 
     #[test]
     fn a_rare_field_is_found_in_any_case() {
-        let names = [
-            RareName::AcceptEncoding,
-            RareName::Accept,
-            RareName::SecFetchMode,
-            RareName::Authorization,
-            RareName::Forwarded,
-            RareName::XForwardedFor,
-            RareName::Origin,
-            RareName::AccessControlRequestMethod,
-            RareName::AccessControlRequestHeaders,
-        ];
+        let names = RareName::ALL;
         for name in names {
             let shouted = name.as_str().to_ascii_uppercase();
             let lines = [line("X", b"1"), line(&shouted, b" 2"), line(name.as_str(), b"3")];

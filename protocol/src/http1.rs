@@ -87,8 +87,13 @@ impl Http1 {
         received
     }
 
-    /// The same for a head that is [known](Memo::knows) to `memo`, which was decoded with the same limits.
-    pub fn recall_head<'b>(&mut self, input: &'b [u8], memo: &'b Memo) -> Option<(RequestHead<'b>, usize)> {
+    /// The same for a head that `memo` knows, decoded with the same limits; `None` if it does not know it.
+    #[inline]
+    pub fn recall_head<'b>(
+        &mut self,
+        input: &'b [u8],
+        memo: &'b mut Memo,
+    ) -> Option<(RequestHead<'b>, usize)> {
         let recalled = memo.recall(input);
         if let Some((head, _)) = &recalled {
             self.begin_answer(head);

@@ -30,7 +30,7 @@ struct Attack {
 /// are cut come back.
 fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBool) -> Attack {
     // Each on its own schedule, as it would be of a botnet: whoever drips in bursts makes others wait for the burst.
-    const PARTS: usize = 500;
+    const PARTS: u32 = 500;
     // Attackers have processors of their own; here they get what the others leave.
     let _ = rustix::process::setpriority_process(None, 19);
     let mut crowd = Crowd::new(server.address(), size);
@@ -44,11 +44,11 @@ fn drip(server: &Server, size: usize, is_ready: &AtomicBool, is_over: &AtomicBoo
         if is_over.load(Ordering::Acquire) {
             break;
         }
-        crowd.each(part % PARTS, PARTS, |member| {
+        crowd.each(part % PARTS as usize, PARTS as usize, |member| {
             attack.drops += 1;
             member.say(b"a")
         });
-        due += DRIP_INTERVAL / PARTS as u32;
+        due += DRIP_INTERVAL / PARTS;
         crowd.look(due.saturating_duration_since(Instant::now()));
         crowd.fill(None, start);
         (open, looks) = (open + crowd.open(), looks + 1);

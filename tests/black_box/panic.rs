@@ -94,7 +94,7 @@ fn panics_leak_no_descriptor() {
     assert!(is_clean, "{after} descriptors after three panics, {before} before");
 }
 
-/// The loop that takes over needs nothing of the kernel that it might not get.
+/// The loop that takes over needs no descriptor that it might not get.
 #[test]
 fn a_worker_recovers_while_no_descriptor_can_be_had() {
     let Some((_tree, server)) = fault_site("panic::a_worker_recovers_while_no_descriptor_can_be_had") else {

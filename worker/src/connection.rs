@@ -35,9 +35,9 @@ mod sparing;
 mod waiting;
 
 use bytes::{Buf, BytesMut};
-use protocol::Http1;
 use protocol::http1::Next;
 use protocol::http1::head::FieldLines;
+use protocol::{Http1, RequestHead};
 
 use crate::address_table::Place;
 use crate::close::CloseReason;
@@ -338,19 +338,19 @@ impl<T: Transport> Connection<T> {
 
     /// Decodes a head and answers it. `None` if it is not all there.
     fn receive_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
-        if cx.memo.knows(input) {
-            return self.receive_known_head(input, budget, cx);
-        }
+        let mut memo = std::mem::take(&mut cx.memo);
+        let known = self.http.recall_head(input, &mut memo);
+        let used = known.map(|(head, bytes)| self.begin_answer(&head, bytes, budget, cx));
+        cx.memo = memo;
+        used.or_else(|| self.decode_head(input, budget, cx))
+    }
+
+    fn decode_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
         let mut lines = FieldLines::new();
         match self.http.receive_head(input, &mut lines, &cx.limits) {
             Ok(Some((head, bytes))) => {
-                // Behind a gate, heads hold secrets.
-                if cx.gate.is_none() {
-                    cx.memo.note(input, bytes, &head);
-                }
-                budget.exchanges = budget.exchanges.saturating_sub(1);
-                let is_answered = self.answer(&head, cx);
-                Some(if is_answered { bytes } else { 0 })
+                cx.memo.note(input, bytes, &head);
+                Some(self.begin_answer(&head, bytes, budget, cx))
             }
             Ok(None) => None,
             Err(error) => {
@@ -360,17 +360,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// The same for a head that was decoded before.
-    #[inline(never)]
-    fn receive_known_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
-        let memo = std::mem::take(&mut cx.memo);
-        let known = self.http.recall_head(input, &memo);
-        let used = known.map(|(head, bytes)| {
-            budget.exchanges = budget.exchanges.saturating_sub(1);
-            if self.answer(&head, cx) { bytes } else { 0 }
-        });
-        cx.memo = memo;
-        used
+    /// Answers a head of so many bytes, and tells how many of them are used up: none if the head is to be kept.
+    fn begin_answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        bytes: usize,
+        budget: &mut Budget,
+        cx: &mut Context,
+    ) -> usize {
+        budget.exchanges = budget.exchanges.saturating_sub(1);
+        if self.answer(head, cx) { bytes } else { 0 }
     }
 
     /// The connection is about to be dropped: what it still holds goes back, and what it still has to log is

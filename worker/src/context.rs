@@ -38,7 +38,7 @@ pub struct Context {
     pub clock: Clock,
     /// Limits on a request.
     pub limits: Limits,
-    /// The head that was decoded last, whoever sent it. Away while a head is being answered.
+    /// A head that was decoded lately, whoever sent it. Away while that very head is being answered.
     pub memo: Memo,
     /// Deadlines of a connection.
     pub deadlines: Deadlines,

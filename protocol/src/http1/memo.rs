@@ -1,18 +1,17 @@
-//! The head that was decoded last, with what it was found to say.
+//! A head that was decoded lately, with what it was found to say.
 //!
 //! Whoever asks for the same again and again, a check of health, a poll, a proxy, a load test, repeats its head to the
 //! byte. What a head says depends on its bytes and the limits alone, so that a comparison tells as much as another
 //! decoding would, for a fraction of the instructions. A head that is not the same differs within its first few bytes,
 //! nearly always; and to remember another takes so long that it is worth it only now and then.
 //!
-//! Owned by whoever decodes, one for the same limits. It never decides anything: it knows heads that were accepted.
-
-use std::cell::Cell;
+//! Owned by whoever decodes, one for the same limits. It never decides anything: it knows a head that was accepted. It never
+//! keeps a secret, of which the time that a comparison takes might tell others.
 
 use super::framing::Framing;
 use super::head::{Expectation, RequestHead};
 use super::state::Persistence;
-use crate::field::{Fields, Index, Place, span_in as span};
+use crate::field::{Fields, Index, Place, Span, span_in as span};
 use crate::method::Method;
 use crate::target::RequestTarget;
 use crate::version::Version;
@@ -29,15 +28,15 @@ const END: &[u8] = b"\r\n\r\n";
 /// is not forgotten for the sake of those between.
 const MISSES_MAX: u8 = 32;
 
-/// Where a part of a head is.
-type Span = (u16, u16);
+/// What heads with secrets have: passwords, and whatever else a client has to show.
+const SECRETS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
-/// The head that was decoded last, or one of the last.
+/// Room for one head.
 #[derive(Debug, Default)]
 pub struct Memo {
     remembered: Option<Box<Remembered>>,
-    /// Heads in a row that were others.
-    misses: Cell<u8>,
+    /// So many others make it give way to the next.
+    patience: u8,
 }
 
 /// A head, and what it says.
@@ -68,19 +67,20 @@ impl Memo {
     /// Takes note of a head that is not remembered. It was decoded from the start of `input`, and took so many bytes.
     #[inline]
     pub fn note(&mut self, input: &[u8], bytes: usize, head: &RequestHead<'_>) {
-        match self.misses.get() {
-            misses if misses > 0 => self.misses.set(misses - 1),
-            _ => self.keep(input.get(..bytes).unwrap_or_default(), head),
+        match self.patience.checked_sub(1) {
+            Some(patience) => self.patience = patience,
+            None => self.keep(input.get(..bytes).unwrap_or_default(), head),
         }
     }
 
+    /// Remembers a head, unless it is one that is not to be.
     #[cold]
     fn keep(&mut self, whole: &[u8], head: &RequestHead<'_>) {
-        self.misses.set(MISSES_MAX);
-        if let Some(remembered) = &mut self.remembered {
-            remembered.head.clear();
+        self.patience = MISSES_MAX;
+        if whole.len() > HEAD_BYTES_MAX || head.fields.len() > LINES_MAX || has_secrets(head) {
+            return;
         }
-        let Some(said) = Said::of(head, whole).filter(|_| whole.len() <= HEAD_BYTES_MAX) else { return };
+        let Some(said) = Said::of(head, whole) else { return };
         let remembered = self.remembered.get_or_insert_with(|| {
             Box::new(Remembered {
                 head: Vec::with_capacity(HEAD_BYTES_MAX),
@@ -88,7 +88,8 @@ impl Memo {
                 said,
             })
         });
-        if head.fields.put_places(whole, LINES_MAX, &mut remembered.places) {
+        remembered.head.clear();
+        if head.fields.put_places(whole, &mut remembered.places) {
             remembered.said = said;
             remembered.head.extend_from_slice(whole);
         }
@@ -103,15 +104,25 @@ impl Memo {
         input.get(..head.len()).is_some_and(|beginning| beginning.ends_with(END) && beginning == head)
     }
 
-    /// The head at the start of `input`, which must be the one that is [known](Self::knows), and how many bytes it takes.
+    /// The head at the start of `input` and how many bytes it takes, if it is the one that is remembered.
     #[must_use]
-    pub fn recall<'b>(&'b self, input: &'b [u8]) -> Option<(RequestHead<'b>, usize)> {
-        debug_assert!(self.knows(input));
-        let Remembered { head, places, said } = self.remembered.as_deref()?;
-        let bytes = head.len();
-        let head = input.get(..bytes)?;
-        self.misses.set(MISSES_MAX);
-        let head = RequestHead {
+    #[inline]
+    pub fn recall<'b>(&'b mut self, input: &'b [u8]) -> Option<(RequestHead<'b>, usize)> {
+        if !self.knows(input) {
+            return None;
+        }
+        self.patience = MISSES_MAX;
+        let remembered = self.remembered.as_deref()?;
+        let bytes = remembered.head.len();
+        Some((remembered.find_in(input.get(..bytes)?), bytes))
+    }
+}
+
+impl Remembered {
+    /// What is said in a head that is the same.
+    fn find_in<'b>(&'b self, head: &'b [u8]) -> RequestHead<'b> {
+        let Self { places, said, .. } = self;
+        RequestHead {
             method: said.method,
             target: RequestTarget::Origin {
                 path: part(head, said.path),
@@ -124,9 +135,12 @@ impl Memo {
             persistence: said.persistence,
             expectation: said.expectation,
             request_line: part(head, said.request_line),
-        };
-        Some((head, bytes))
+        }
     }
+}
+
+fn has_secrets(head: &RequestHead<'_>) -> bool {
+    SECRETS.iter().any(|name| head.fields.has_line(name))
 }
 
 impl Said {
@@ -194,21 +208,33 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_takes_too_much_is_not_remembered() {
+    fn a_head_that_takes_too_much_or_is_nobodys_business_is_not_remembered() {
         let long = head(&format!("/{}", "a".repeat(HEAD_BYTES_MAX)));
         let lines = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(count)).into_bytes();
-        let table = [(long, false), (lines(LINES_MAX), true), (lines(LINES_MAX + 1), false)];
+        let secret = |name| format!("GET / HTTP/1.0\r\nA: b\r\n{name}: c\r\n\r\n").into_bytes();
+        let table = [
+            (long, false),
+            (lines(LINES_MAX), true),
+            (lines(LINES_MAX + 1), false),
+            (secret("Authorization"), false),
+            (secret("proxy-authorization"), false),
+            (secret("COOKIE"), false),
+            (secret("Cookies"), true),
+            (b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), true),
+            (b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), false),
+            (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), false),
+        ];
         for (head, is_remembered) in &table {
             let mut memo = Memo::default();
             meet(&mut memo, head);
             assert_eq!(meet(&mut memo, head), *is_remembered, "{}", head.escape_ascii());
         }
-        // Nor is the one before it.
+        // The one that is remembered is not forgotten for it.
         for (other, _) in table.into_iter().filter(|(_, is_remembered)| !is_remembered) {
             let mut memo = Memo::default();
             meet(&mut memo, &head("/a"));
-            (0..=MISSES_MAX).for_each(|_| assert!(!meet(&mut memo, &other)));
-            assert!(!memo.knows(&head("/a")));
+            (0..=2 * MISSES_MAX).for_each(|_| assert!(!meet(&mut memo, &other)));
+            assert!(memo.knows(&head("/a")));
         }
     }
 }
