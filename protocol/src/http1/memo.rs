@@ -6,7 +6,7 @@
 //! nearly always; and to remember another takes so long that it is worth it only now and then.
 //!
 //! Owned by whoever decodes, one for the same limits. It never decides anything: it knows a head that was accepted. It never
-//! keeps a secret, of which the time that a comparison takes might tell others.
+//! keeps a head with passwords or cookies, of which the time that a comparison takes might tell others.
 
 use super::framing::Framing;
 use super::head::{Expectation, RequestHead};
