@@ -297,7 +297,10 @@ fn share_out(pools: &[Pool; POOLS], bytes: u64) -> Result<[u64; POOLS], (&'stati
             let others = needed.saturating_sub(own);
             let least = cost(pools, pools.map(|pool| pool.least)) - pool.unit_bytes * pool.least;
             let others = if others > bytes { least } else { others };
-            return Err((flag, pool.is_size, count, (bytes - others) / pool.unit_bytes));
+            let fits = (bytes - others) / pool.unit_bytes;
+            // If it is too much only together with others that are too much without it, all have to be lowered alike.
+            let fits = if fits < count { fits } else { scaled(count, bytes, needed) };
+            return Err((flag, pool.is_size, count, fits));
         }
     }
     let mut spare = bytes - needed;
@@ -315,6 +318,12 @@ fn share_out(pools: &[Pool; POOLS], bytes: u64) -> Result<[u64; POOLS], (&'stati
         }
     }
     Ok(got)
+}
+
+/// A part of `count`: as much as `bytes` are of `needed`, which are more.
+fn scaled(count: u64, bytes: u64, needed: u64) -> u64 {
+    let part = u128::from(count) * u128::from(bytes) / u128::from(needed);
+    u64::try_from(part).unwrap_or(count)
 }
 
 /// Bytes, as people read them.
@@ -522,6 +531,22 @@ mod tests {
             assert!(alone(fits).is_ok(), "{line}: {:?}", alone(fits));
             assert!(alone(fits + fits / 4 + 1).is_err(), "{line}");
         }
+    }
+
+    /// Each of three would fit beside the least of the others, and no two of them do.
+    #[test]
+    fn of_figures_that_are_too_much_together_the_greediest_is_to_be_lowered_in_proportion() {
+        let mut pools = pools(&cli(&["--memory-budget=1g"]), &load(1, 100));
+        for (pool, bytes) in pools.iter_mut().zip([300, 250, 250]) {
+            (pool.asked, pool.unit_bytes, pool.least) = (Some(("--flag", bytes)), 1, 1);
+        }
+        for pool in &mut pools[3..] {
+            (pool.least, pool.unit_bytes) = (0, 1);
+        }
+        assert_eq!(share_out(&pools, 400), Err(("--flag", false, 300, 150)));
+        assert_eq!(share_out(&pools, 500), Err(("--flag", false, 300, 0)), "beside the others");
+        assert_eq!(share_out(&pools, 700), Err(("--flag", false, 300, 200)));
+        assert!(share_out(&pools, 800).is_ok());
     }
 
     #[test]
