@@ -50,6 +50,7 @@ mod abuse {
     mod exhaustion;
     mod floods;
     mod full_disk;
+    mod memory;
     mod mixed;
     mod slow;
     mod slowloris;

@@ -2,17 +2,41 @@
 //! when it is done, so that an idle connection holds none.
 //!
 //! Owns the free buffers, and counts those that are out. Taking and giving allocate only while more buffers are out
-//! than ever came back.
+//! than came back lately: what nobody needed for a while is given up, so that a crowd leaves nothing behind.
 
 use bytes::BytesMut;
 
 /// A buffer that came back this many times larger than it went out is not kept.
 const GROWTH_MAX: usize = 4;
 
+/// How many of a stack of free things are more than were needed lately: as many as were left when fewest were.
+#[derive(Debug, Default)]
+pub struct Slack {
+    least_free: usize,
+}
+
+impl Slack {
+    /// So many are left, now that one was taken.
+    #[inline]
+    pub fn note(&mut self, free: usize) {
+        self.least_free = self.least_free.min(free);
+    }
+
+    /// Drops those that nobody needed since this was last called, and tells whether there were any. Things are taken from
+    /// the end of the stack, so these are the first.
+    pub fn trim<T>(&mut self, free: &mut Vec<T>) -> bool {
+        let surplus = self.least_free.min(free.len());
+        free.drain(..surplus);
+        self.least_free = free.len();
+        surplus > 0
+    }
+}
+
 /// Free buffers of one worker.
 #[derive(Debug)]
 pub struct Pool {
     free: Vec<BytesMut>,
+    slack: Slack,
     /// Buffers that are out.
     lent: usize,
     lent_max: usize,
@@ -26,6 +50,7 @@ impl Pool {
     pub fn new(buffers_max: usize, capacity_bytes: usize) -> Self {
         Self {
             free: Vec::with_capacity(buffers_max),
+            slack: Slack::default(),
             lent: 0,
             lent_max: usize::MAX,
             buffers_max,
@@ -52,7 +77,9 @@ impl Pool {
     #[must_use]
     pub fn take(&mut self) -> BytesMut {
         self.lent += 1;
-        self.free.pop().unwrap_or_else(|| BytesMut::with_capacity(self.capacity_bytes))
+        let buffer = self.free.pop();
+        self.slack.note(self.free.len());
+        buffer.unwrap_or_else(|| BytesMut::with_capacity(self.capacity_bytes))
     }
 
     /// Takes back a buffer that was taken, whatever is in it. It is dropped instead when the pool is full, when it has grown
@@ -66,6 +93,17 @@ impl Pool {
         if self.free.len() < self.buffers_max && !has_grown && buffer.try_reclaim(self.capacity_bytes) {
             self.free.push(buffer);
         }
+    }
+
+    /// Gives up the free buffers that nobody needed since this was last called, and tells whether there were any.
+    pub fn trim(&mut self) -> bool {
+        self.slack.trim(&mut self.free)
+    }
+
+    /// Whether there is nothing that [`Pool::trim`] may give up.
+    #[must_use]
+    pub fn is_trimmed(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// How many free buffers are kept now.
@@ -145,6 +183,24 @@ mod tests {
             buffers.into_iter().for_each(|buffer| pool.give(buffer));
             assert_eq!(pool.len(), buffers_max);
         }
+    }
+
+    #[test]
+    fn those_that_nobody_needed_for_a_while_are_given_up() {
+        let mut pool = Pool::new(100, 64);
+        let crowd = |pool: &mut Pool, size: usize| {
+            let buffers: Vec<_> = (0..size).map(|_| pool.take()).collect();
+            buffers.into_iter().for_each(|buffer| pool.give(buffer));
+        };
+        crowd(&mut pool, 50);
+        // What came back in this period may have been needed in it.
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (false, 50, false));
+        crowd(&mut pool, 20);
+        assert_eq!((pool.trim(), pool.len()), (true, 20));
+        crowd(&mut pool, 1);
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (true, 1, false));
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (true, 0, true));
+        assert!(!pool.trim());
     }
 
     #[test]

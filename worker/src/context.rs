@@ -20,6 +20,8 @@ use crate::output::Transfers;
 use crate::pace::Rates;
 use crate::settings::{Deadlines, Settings};
 use crate::site::Site;
+use crate::slab::Slab;
+use crate::sys;
 
 /// Bytes read from a socket at once.
 pub const INPUT_BYTES: usize = 16 << 10;
@@ -27,6 +29,8 @@ pub const INPUT_BYTES: usize = 16 << 10;
 pub const OUTPUT_BYTES: usize = 64 << 10;
 /// How long a peer may take to finish a request, or to stop talking, when the server is ending.
 const DRAINING_MS: u64 = 1_000;
+/// How often what nobody needs any more is given up.
+const TIDY_MS: u64 = 10_000;
 
 /// The worker's way to the access log. Shared with the worker's thread, which keeps it when the loop panics.
 pub type SharedProducer = Rc<RefCell<Producer>>;
@@ -66,6 +70,7 @@ pub struct Context {
     pub counters: Arc<Counters>,
     /// Whether every response is to be the last of its connection.
     pub is_draining: bool,
+    tidied_ms: u64,
 }
 
 impl Context {
@@ -96,6 +101,29 @@ impl Context {
             errands: None,
             counters,
             is_draining: false,
+            tidied_ms: 0,
+        }
+    }
+
+    /// How long the loop may sleep before [`Context::tidy`] has something to do; `None` is for ever.
+    #[must_use]
+    pub fn tidy_timeout_ms<T>(&self, connections: &Slab<T>) -> Option<u64> {
+        let Self { site, buffers, transfers, .. } = self;
+        let is_tidy =
+            site.is_tidy() && buffers.is_trimmed() && transfers.is_trimmed() && connections.is_trimmed();
+        (!is_tidy).then(|| (self.tidied_ms + TIDY_MS).saturating_sub(self.clock.now_ms()))
+    }
+
+    /// Gives up what nobody needed lately: open files, buffers, slots of connections. Costs a comparison until it is
+    /// time for it.
+    pub fn tidy<T>(&mut self, connections: &mut Slab<T>) {
+        let now_ms = self.clock.now_ms();
+        if now_ms >= self.tidied_ms + TIDY_MS {
+            self.tidied_ms = now_ms;
+            self.site.tidy(now_ms);
+            if self.buffers.trim() | self.transfers.trim() | connections.trim() {
+                sys::return_freed_memory();
+            }
         }
     }
 

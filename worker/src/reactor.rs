@@ -102,7 +102,7 @@ impl Reactor {
             return Some(0);
         }
         let now_ms = self.cx.clock.now_ms();
-        self.wheel.next_timeout(now_ms).into_iter().chain(self.cx.site.timeout_ms(now_ms)).min()
+        self.wheel.next_timeout(now_ms).into_iter().chain(self.cx.tidy_timeout_ms(&self.connections)).min()
     }
 
     /// Once around: events, new connections, connections that had not finished, deadlines.
@@ -131,7 +131,7 @@ impl Reactor {
             // As many as were put off, so that they do not fall behind.
             self.expire_some(if self.full_turns == 0 { EXPIRIES_MAX } else { EXPIRIES_MAX * FULL_TURNS_MAX });
         }
-        self.cx.site.tidy(self.cx.clock.now_ms());
+        self.cx.tidy(&mut self.connections);
         self.cx.flush_log();
     }
 

@@ -62,8 +62,6 @@ use trees::Trees;
 
 /// How long a file is kept open that nobody asks for.
 const UNUSED_MS: u64 = 60_000;
-/// How often that is looked after.
-const TIDY_MS: u64 = 10_000;
 
 /// A request, as far as it decides about the answer.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +82,6 @@ pub struct Site {
     patience: Patience,
     cache: Cache,
     missing: Missing,
-    tidied_ms: u64,
     fault: Fault,
     /// The decoded path, then also the name of the file that was found there. Scratch.
     path: Vec<u8>,
@@ -127,7 +124,6 @@ impl Site {
             patience,
             cache: Cache::new(settings.open_files_max, settings.memory_bytes_max, settings.check_interval_ms),
             missing: Missing::new(settings.check_interval_ms),
-            tidied_ms: 0,
             fault: Fault::from_environment(),
             path: Vec::new(),
             path_bytes: 0,
@@ -152,20 +148,17 @@ impl Site {
         self.missing.clear();
     }
 
-    /// How long the loop may sleep before [`Site::tidy`] has something to do; `None` is for ever.
+    /// Whether nothing is open that [`Site::tidy`] may close.
     #[must_use]
-    pub fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
-        (!self.cache.is_empty()).then(|| (self.tidied_ms + TIDY_MS).saturating_sub(now_ms))
+    pub fn is_tidy(&self) -> bool {
+        self.cache.is_empty()
     }
 
-    /// Closes files that nobody has asked for lately. Costs a comparison until it is time for it.
+    /// Closes files that nobody has asked for lately.
     pub fn tidy(&mut self, now_ms: u64) {
-        if now_ms >= self.tidied_ms + TIDY_MS {
-            self.tidied_ms = now_ms;
-            // What is in use is checked at every interval, and was at the last one.
-            let unused_ms = UNUSED_MS.max(self.settings.check_interval_ms.saturating_mul(2));
-            self.cache.give_up_unused(now_ms.saturating_sub(unused_ms));
-        }
+        // What is in use is checked at every interval, and was at the last one.
+        let unused_ms = UNUSED_MS.max(self.settings.check_interval_ms.saturating_mul(2));
+        self.cache.give_up_unused(now_ms.saturating_sub(unused_ms));
     }
 
     /// What goes with the last answer.

@@ -1,9 +1,10 @@
 //! Where connections live: a slab whose keys carry a generation, so that a stale event finds nobody.
 //!
-//! Owns its values and the free list, which is threaded through the vacant slots. Slots come in chunks of 256
-//! that never move: growing costs one chunk, never a copy of what is there, and memory follows the most
-//! connections that were ever open at once. The slot that was vacated last is used first, since it is the one
-//! still in the processor's cache. Neither a lookup nor, within the chunks there are, an insertion allocates.
+//! Owns its values and the free lists, which are threaded through the vacant slots. Slots come in chunks of 256
+//! that never move: growing costs one chunk, never a copy of what is there. The first chunk with a vacant slot is used
+//! first, so that the last ones become vacant when a crowd has gone, and can be given up; within a chunk it is the slot
+//! that was vacated last, as it is still in the processor's cache. Neither a lookup nor, within the chunks there
+//! are, an insertion allocates.
 
 use std::{iter, mem};
 
@@ -51,13 +52,23 @@ enum Slot<T> {
     Occupied { generation: u32, value: T },
 }
 
+#[derive(Debug)]
+struct Chunk<T> {
+    slots: Box<[Slot<T>; CHUNK_SLOTS]>,
+    /// The index that is used next; `NONE` if all slots are in use.
+    first_free: u32,
+    /// How many slots are in use.
+    len: u32,
+}
+
 /// Values at fixed places, each found by its [`ConnectionId`] and by no other.
 #[derive(Debug)]
 pub struct Slab<T> {
-    chunks: Vec<Box<[Slot<T>; CHUNK_SLOTS]>>,
+    chunks: Vec<Chunk<T>>,
     entries_max: u32,
     len: usize,
-    first_free: u32,
+    /// No chunk before this one has a vacant slot.
+    first_open: usize,
     /// Given to the next value, whichever slot it gets: an id comes back only after 2³² − 1 insertions.
     next_generation: u32,
 }
@@ -71,7 +82,7 @@ impl<T> Slab<T> {
             chunks: Vec::with_capacity((entries_max as usize).div_ceil(CHUNK_SLOTS)),
             entries_max,
             len: 0,
-            first_free: NONE,
+            first_open: 0,
             next_generation: 0,
         }
     }
@@ -81,17 +92,17 @@ impl<T> Slab<T> {
     /// # Errors
     /// The value itself, when the slab is full.
     pub fn insert(&mut self, value: T) -> Result<ConnectionId, T> {
-        if self.first_free == NONE {
-            self.grow();
-        }
-        let id = ConnectionId { index: self.first_free, generation: self.next_generation };
-        let Some(slot) = self.slot_mut(id.index) else { return Err(value) };
+        let generation = self.next_generation;
+        let Some(chunk) = self.open_chunk() else { return Err(value) };
+        let index = chunk.first_free;
+        let slot = &mut chunk.slots[index as usize % CHUNK_SLOTS];
         let Slot::Vacant { next_free } = *slot else { return Err(value) };
-        *slot = Slot::Occupied { generation: id.generation, value };
-        self.first_free = next_free;
-        self.next_generation = (id.generation + 1) % u32::MAX;
+        *slot = Slot::Occupied { generation, value };
+        chunk.first_free = next_free;
+        chunk.len += 1;
+        self.next_generation = (generation + 1) % u32::MAX;
         self.len += 1;
-        Ok(id)
+        Ok(ConnectionId { index, generation })
     }
 
     /// The value, unless it has been removed.
@@ -102,22 +113,40 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes a value out, unless that has been done before. Its slot is the next to be used.
+    /// Takes a value out, unless that has been done before. Its slot is the next to be used of its chunk.
     pub fn remove(&mut self, id: ConnectionId) -> Option<T> {
         self.get_mut(id)?;
-        let vacant = Slot::Vacant { next_free: self.first_free };
-        let Slot::Occupied { value, .. } = mem::replace(self.slot_mut(id.index)?, vacant) else {
-            return None;
-        };
-        self.first_free = id.index;
+        let number = (id.index >> CHUNK_SHIFT) as usize;
+        let chunk = self.chunks.get_mut(number)?;
+        let vacant = Slot::Vacant { next_free: chunk.first_free };
+        let slot = mem::replace(&mut chunk.slots[id.index as usize % CHUNK_SLOTS], vacant);
+        let Slot::Occupied { value, .. } = slot else { return None };
+        chunk.first_free = id.index;
+        chunk.len -= 1;
+        self.first_open = self.first_open.min(number);
         self.len -= 1;
         Some(value)
+    }
+
+    /// Gives up the chunks at the end that nobody is in, but for the first, and tells whether there were any.
+    pub fn trim(&mut self) -> bool {
+        let before = self.chunks.len();
+        while !self.is_trimmed() {
+            self.chunks.pop();
+        }
+        self.chunks.len() < before
+    }
+
+    /// Whether there is nothing that [`Self::trim`] may give up.
+    #[must_use]
+    pub fn is_trimmed(&self) -> bool {
+        !matches!(self.chunks.as_slice(), [_, .., last] if last.len == 0)
     }
 
     /// The value at this index, if there is one.
     #[must_use]
     pub fn get_at(&self, index: u32) -> Option<&T> {
-        match self.chunks.get((index >> CHUNK_SHIFT) as usize)?.get(index as usize % CHUNK_SLOTS)? {
+        match &self.chunks.get((index >> CHUNK_SHIFT) as usize)?.slots[index as usize % CHUNK_SLOTS] {
             Slot::Occupied { value, .. } => Some(value),
             Slot::Vacant { .. } => None,
         }
@@ -126,13 +155,13 @@ impl<T> Slab<T> {
     /// The id of the value at this index, if there is one: the way back from an array that runs parallel.
     #[must_use]
     pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
-        match self.chunks.get((index >> CHUNK_SHIFT) as usize)?[index as usize % CHUNK_SLOTS] {
+        match self.chunks.get((index >> CHUNK_SHIFT) as usize)?.slots[index as usize % CHUNK_SLOTS] {
             Slot::Occupied { generation, .. } => Some(ConnectionId { index, generation }),
             Slot::Vacant { .. } => None,
         }
     }
 
-    /// One more than the highest index in use so far. With [`Self::id_at`] it lets a caller visit all values
+    /// More than any index in use. With [`Self::id_at`] it lets a caller visit all values
     /// and change the slab on the way.
     #[must_use]
     pub fn index_end(&self) -> u32 {
@@ -154,10 +183,24 @@ impl<T> Slab<T> {
 
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         let chunk = self.chunks.get_mut((index >> CHUNK_SHIFT) as usize)?;
-        Some(&mut chunk[index as usize % CHUNK_SLOTS])
+        Some(&mut chunk.slots[index as usize % CHUNK_SLOTS])
     }
 
-    /// Adds a chunk and threads its slots, as far as the limit allows, into the empty free list.
+    /// The first chunk with a vacant slot: if need be a new one, as far as the limit allows.
+    fn open_chunk(&mut self) -> Option<&mut Chunk<T>> {
+        let is_open = |chunk: &Chunk<T>| chunk.first_free != NONE;
+        let later = self.chunks.get(self.first_open..).unwrap_or_default();
+        match later.iter().position(is_open) {
+            Some(distance) => self.first_open += distance,
+            None => {
+                self.first_open = self.chunks.len();
+                self.grow();
+            }
+        }
+        self.chunks.get_mut(self.first_open)
+    }
+
+    /// Adds a chunk and threads its slots, as far as the limit allows, into a free list.
     fn grow(&mut self) {
         let (start, end) = (self.index_end(), self.entries_max);
         if start == end {
@@ -171,9 +214,8 @@ impl<T> Slab<T> {
         })
         .take(CHUNK_SLOTS)
         .collect();
-        if let Ok(chunk) = slots.into_boxed_slice().try_into() {
-            self.chunks.push(chunk);
-            self.first_free = start;
+        if let Ok(slots) = slots.into_boxed_slice().try_into() {
+            self.chunks.push(Chunk { slots, first_free: start, len: 0 });
         }
     }
 }
@@ -273,15 +315,40 @@ mod tests {
         assert_eq!(slab.len(), 10_000);
     }
 
+    #[test]
+    fn when_a_crowd_has_gone_its_memory_is_given_up() {
+        let mut slab = Slab::with_limit(5 * CHUNK_SLOTS);
+        let crowd: Vec<_> = (0..slab.entries_max).map(|n| slab.insert(n).unwrap()).collect();
+        // One stays in the second chunk, which keeps that and the first.
+        let stays = crowd[CHUNK_SLOTS + 7];
+        crowd.iter().filter(|&&id| id != stays).for_each(|&id| assert!(slab.remove(id).is_some()));
+        assert!(!slab.is_trimmed());
+        assert!(slab.trim() && slab.is_trimmed());
+        assert_eq!((slab.index_end() as usize, slab.len()), (2 * CHUNK_SLOTS, 1));
+        assert!(crowd.iter().all(|&id| slab.get_mut(id).is_some() == (id == stays)));
+        assert_eq!(
+            slab.insert(0).map(|id| (id.index() as usize) < CHUNK_SLOTS),
+            Ok(true),
+            "the first chunk first"
+        );
+        while slab.insert(0).is_ok() {}
+        assert_eq!(slab.len(), 5 * CHUNK_SLOTS, "there is room for as many as before");
+        ids(&slab).into_iter().for_each(|id| assert!(slab.remove(id).is_some()));
+        slab.trim();
+        assert_eq!(slab.index_end() as usize, CHUNK_SLOTS, "for those who come next");
+    }
+
     proptest! {
         #[test]
-        fn it_behaves_like_a_map(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..600)) {
+        fn it_behaves_like_a_map(steps in prop::collection::vec((0..9_u8, any::<prop::sample::Index>()), 1..900)) {
             let mut slab = Slab::with_limit(300);
             slab.next_generation = u32::MAX - 50;
             let mut model = HashMap::new();
             let mut issued = Vec::new();
-            for (value, (insert, pick)) in steps.into_iter().enumerate() {
-                if insert || issued.is_empty() {
+            for (value, (act, pick)) in steps.into_iter().enumerate() {
+                if act == 0 {
+                    slab.trim();
+                } else if act < 5 || issued.is_empty() {
                     match slab.insert(value) {
                         Ok(id) => {
                             prop_assert_eq!(model.insert(id, value), None);

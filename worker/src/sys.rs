@@ -22,6 +22,16 @@ pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(queued).unwrap_or(0))
 }
 
+/// Gives pages that were freed back to the kernel, also those between what is in use: malloc_trim(3). Other C libraries
+/// than glibc are left as they are.
+pub fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a size and touches only memory that is free, under the locks of the allocator.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// `struct cachestat_range` of linux/mman.h.
 #[repr(C)]
 struct Range {
