@@ -338,11 +338,14 @@ impl<T: Transport> Connection<T> {
 
     /// Decodes a head and answers it. `None` if it is not all there.
     fn receive_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
+        if !cx.memo.knows(input) {
+            return self.decode_head(input, budget, cx);
+        }
         let mut memo = std::mem::take(&mut cx.memo);
         let known = self.http.recall_head(input, &mut memo);
         let used = known.map(|(head, bytes)| self.begin_answer(&head, bytes, budget, cx));
         cx.memo = memo;
-        used.or_else(|| self.decode_head(input, budget, cx))
+        used
     }
 
     fn decode_head(&mut self, input: &[u8], budget: &mut Budget, cx: &mut Context) -> Option<usize> {
