@@ -10,7 +10,7 @@ use super::schedule::timed;
 use super::server::Server;
 use super::tree::{Tree, pattern};
 
-/// What nobody needed for two periods of ten seconds is given up.
+/// Until all of a crowd are there, or what they took is given back: twice the time that takes.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Connections that say nothing, that have said half of a long head, that do not read what they asked for, and that

@@ -167,7 +167,7 @@ fn mixed_abuse_leaves_nothing_behind() {
     let budget_flag = format!("--memory-budget={}m", budget_mib());
     let server = Server::start(&[&mutation::FLAGS[..], &flags, &[&budget_flag]].concat(), tree.root());
     let targets: Vec<&str> = wanted.iter().map(|file| file.name).chain(mutation::TARGETS).collect();
-    // What pools and caches hold after a little of everything is what they will hold.
+    // What caches, rings and arenas hold after a little of everything is what they will hold.
     abuse(&server, &files, &wanted, scaled(Duration::from_secs(4), Duration::from_secs(5 * 60)));
     settle(&server);
     std::thread::sleep(scaled(Duration::ZERO, PATIENCE));

@@ -22,13 +22,13 @@ impl Slack {
         self.least_free = self.least_free.min(free);
     }
 
-    /// Drops those that nobody needed since this was last called, and tells whether there were any. Things are taken from
-    /// the end of the stack, so these are the first.
-    pub fn trim<T>(&mut self, free: &mut Vec<T>) -> bool {
+    /// Drops those that nobody needed since this was last called, and tells how many. Things are taken from the end of the
+    /// stack, so these are the first.
+    pub fn trim<T>(&mut self, free: &mut Vec<T>) -> usize {
         let surplus = self.least_free.min(free.len());
         free.drain(..surplus);
         self.least_free = free.len();
-        surplus > 0
+        surplus
     }
 }
 
@@ -95,8 +95,8 @@ impl Pool {
         }
     }
 
-    /// Gives up the free buffers that nobody needed since this was last called, and tells whether there were any.
-    pub fn trim(&mut self) -> bool {
+    /// Gives up the free buffers that nobody needed since this was last called, and tells how many.
+    pub fn trim(&mut self) -> usize {
         self.slack.trim(&mut self.free)
     }
 
@@ -194,13 +194,13 @@ mod tests {
         };
         crowd(&mut pool, 50);
         // What came back in this period may have been needed in it.
-        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (false, 50, false));
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (0, 50, false));
         crowd(&mut pool, 20);
-        assert_eq!((pool.trim(), pool.len()), (true, 20));
+        assert_eq!((pool.trim(), pool.len()), (30, 20));
         crowd(&mut pool, 1);
-        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (true, 1, false));
-        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (true, 0, true));
-        assert!(!pool.trim());
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (19, 1, false));
+        assert_eq!((pool.trim(), pool.len(), pool.is_trimmed()), (1, 0, true));
+        assert_eq!(pool.trim(), 0);
     }
 
     #[test]

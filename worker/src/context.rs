@@ -31,6 +31,9 @@ pub const OUTPUT_BYTES: usize = 64 << 10;
 const DRAINING_MS: u64 = 1_000;
 /// How often what nobody needs any more is given up.
 const TIDY_MS: u64 = 10_000;
+/// So many things have to be given up at once for a worker that goes on working to look for free pages: that takes it a
+/// moment, the longer, the more there are.
+const RETURN_MIN: usize = 16;
 
 /// The worker's way to the access log. Shared with the worker's thread, which keeps it when the loop panics.
 pub type SharedProducer = Rc<RefCell<Producer>>;
@@ -114,14 +117,16 @@ impl Context {
         (!is_tidy).then(|| (self.tidied_ms + TIDY_MS).saturating_sub(self.clock.now_ms()))
     }
 
-    /// Gives up what nobody needed lately: open files, buffers, slots of connections. Costs a comparison until it is
-    /// time for it.
+    /// Gives up what nobody needed lately: open files, buffers, slots of connections; and returns the pages behind. Costs
+    /// a comparison until it is time for it.
     pub fn tidy<T>(&mut self, connections: &mut Slab<T>) {
         let now_ms = self.clock.now_ms();
         if now_ms >= self.tidied_ms + TIDY_MS {
             self.tidied_ms = now_ms;
-            self.site.tidy(now_ms);
-            if self.buffers.trim() | self.transfers.trim() | connections.trim() {
+            let given_up =
+                self.site.tidy(now_ms) + self.buffers.trim() + self.transfers.trim() + connections.trim();
+            let is_at_rest = self.buffers.is_trimmed() && self.transfers.is_trimmed();
+            if given_up >= RETURN_MIN || (given_up > 0 && is_at_rest) {
                 sys::return_freed_memory();
             }
         }

@@ -154,11 +154,11 @@ impl Site {
         self.cache.is_empty()
     }
 
-    /// Closes files that nobody has asked for lately.
-    pub fn tidy(&mut self, now_ms: u64) {
+    /// Closes files that nobody has asked for lately, and tells how many.
+    pub fn tidy(&mut self, now_ms: u64) -> usize {
         // What is in use is checked at every interval, and was at the last one.
         let unused_ms = UNUSED_MS.max(self.settings.check_interval_ms.saturating_mul(2));
-        self.cache.give_up_unused(now_ms.saturating_sub(unused_ms));
+        self.cache.give_up_unused(now_ms.saturating_sub(unused_ms))
     }
 
     /// What goes with the last answer.

@@ -128,13 +128,13 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Gives up the chunks at the end that nobody is in, but for the first, and tells whether there were any.
-    pub fn trim(&mut self) -> bool {
+    /// Gives up the chunks at the end that nobody is in, but for the first, and tells how many.
+    pub fn trim(&mut self) -> usize {
         let before = self.chunks.len();
         while !self.is_trimmed() {
             self.chunks.pop();
         }
-        self.chunks.len() < before
+        before - self.chunks.len()
     }
 
     /// Whether there is nothing that [`Self::trim`] may give up.
@@ -323,7 +323,7 @@ mod tests {
         let stays = crowd[CHUNK_SLOTS + 7];
         crowd.iter().filter(|&&id| id != stays).for_each(|&id| assert!(slab.remove(id).is_some()));
         assert!(!slab.is_trimmed());
-        assert!(slab.trim() && slab.is_trimmed());
+        assert_eq!((slab.trim(), slab.is_trimmed()), (3, true));
         assert_eq!((slab.index_end() as usize, slab.len()), (2 * CHUNK_SLOTS, 1));
         assert!(crowd.iter().all(|&id| slab.get_mut(id).is_some() == (id == stays)));
         assert_eq!(
@@ -344,7 +344,9 @@ mod tests {
             let mut slab = Slab::with_limit(300);
             slab.next_generation = u32::MAX - 50;
             let mut model = HashMap::new();
-            let mut issued = Vec::new();
+            // Nearly as many as there may be, so that the second chunk comes and goes.
+            let mut issued: Vec<_> = (1_000..1_250).filter_map(|value| slab.insert(value).ok()).collect();
+            model.extend((1_000..1_250).zip(&issued).map(|(value, &id)| (id, value)));
             for (value, (act, pick)) in steps.into_iter().enumerate() {
                 if act == 0 {
                     slab.trim();

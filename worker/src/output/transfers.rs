@@ -66,8 +66,8 @@ impl Transfers {
         }
     }
 
-    /// Gives up the transfers that nobody needed since this was last called, and tells whether there were any.
-    pub fn trim(&mut self) -> bool {
+    /// Gives up the transfers that nobody needed since this was last called, and tells how many.
+    pub fn trim(&mut self) -> usize {
         self.slack.trim(&mut self.free)
     }
 

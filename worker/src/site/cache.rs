@@ -163,9 +163,11 @@ impl Cache {
     }
 
     /// Gives up what nobody has asked for since `before_ms`: it holds a descriptor, and with it perhaps the space
-    /// of a file that was deleted long ago.
-    pub fn give_up_unused(&mut self, before_ms: u64) {
+    /// of a file that was deleted long ago. Tells how many.
+    pub fn give_up_unused(&mut self, before_ms: u64) -> usize {
+        let before = self.entries.len();
         self.give_up(|entry| entry.checked_ms < before_ms);
+        before - self.entries.len()
     }
 
     /// Forgets the paths of which the key is among those that are meant.

@@ -131,10 +131,16 @@ impl Life {
                 self.grounds.expect_open(self.files_max);
             }
         }
-        let Self { grounds, mut cx, clients, done, tally, .. } = self;
+        let Self { grounds, mut cx, clients, done, tally, mut ids, now_ms, .. } = self;
         for mut client in clients {
             client.connection.end(&mut cx);
         }
+        // What was kept for the next is given up when nobody comes, and then the loop sleeps for ever.
+        for turn in 1..9 {
+            cx.clock.set(now_ms + turn * 70_000, 0);
+            cx.tidy(&mut ids);
+        }
+        assert_eq!(cx.tidy_timeout_ms(&ids), None);
         drop((done, cx));
         grounds.expect_open(0);
         tally
@@ -158,7 +164,7 @@ impl Life {
         self.now_ms += steps_ms[self.random.below(steps_ms.len())];
         let unix_s = self.unix_s();
         self.cx.clock.set(self.now_ms, unix_s);
-        self.cx.site.tidy(self.now_ms);
+        self.cx.tidy(&mut self.ids);
     }
 
     /// Another release takes the place of the one that is served, or the ones before are given up.
