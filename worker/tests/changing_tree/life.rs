@@ -132,15 +132,8 @@ impl Life {
             }
         }
         let Self { grounds, mut cx, clients, done, tally, mut ids, now_ms, .. } = self;
-        for mut client in clients {
-            client.connection.end(&mut cx);
-        }
-        // What was kept for the next is given up when nobody comes, and then the loop sleeps for ever.
-        for turn in 1..9 {
-            cx.clock.set(now_ms + turn * 70_000, 0);
-            cx.tidy(&mut ids);
-        }
-        assert_eq!(cx.tidy_timeout_ms(&ids), None);
+        clients.into_iter().for_each(|mut client| client.connection.end(&mut cx));
+        surroundings::expect_rest(&mut cx, &mut ids, now_ms);
         drop((done, cx));
         grounds.expect_open(0);
         tally

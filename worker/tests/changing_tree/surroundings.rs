@@ -8,6 +8,7 @@ use oneloop_worker::context::Context;
 use oneloop_worker::errands::Errands;
 use oneloop_worker::site::Site;
 use oneloop_worker::site::resolve::Patience;
+use oneloop_worker::slab::Slab;
 use oneloop_worker::{
     Counters, Deadlines, FirstStep, Memory, Plan, Rates, Releases, Settings, SiteSettings, TagPolicy,
     VirtualHosts,
@@ -90,4 +91,13 @@ fn errands() -> Errands {
         (Helpers::start(1, &FirstStep::default()).unwrap(), waker, poll)
     });
     Errands::new(Arc::clone(helpers), Inbox::new(Arc::clone(waker)))
+}
+
+/// Lets time pass in which nobody comes: what was kept for the next is given up, and then the loop sleeps for ever.
+pub fn expect_rest(cx: &mut Context, ids: &mut Slab<()>, now_ms: u64) {
+    for turn in 1..9 {
+        cx.clock.set(now_ms + turn * 70_000, 0);
+        cx.tidy(ids);
+    }
+    assert_eq!(cx.tidy_timeout_ms(ids), None);
 }
