@@ -3,7 +3,7 @@
 //! Owns its values and the free lists, which are threaded through the vacant slots. Slots come in chunks of 256
 //! that never move: growing costs one chunk, never a copy of what is there. The first chunk with a vacant slot is used
 //! first, so that the last ones become vacant when a crowd has gone, and can be given up; within a chunk it is the slot
-//! that was vacated last, as it is still in the processor's cache. Neither a lookup nor, within the chunks there
+//! that was vacated last, since it is still in the processor's cache. Neither a lookup nor, within the chunks there
 //! are, an insertion allocates.
 
 use std::{iter, mem};

@@ -1,4 +1,4 @@
-//! The system calls of a worker for which there is no safe wrapper. `unsafe` lives here and nowhere else.
+//! The calls of a worker into the kernel and the C library for which there is no safe wrapper. `unsafe` lives here and nowhere else.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_long};
